@@ -174,6 +174,7 @@ void tide_standardize(const tide_augment *a, float *x, int64_t pixels, int64_t c
     int64_t n = pixels * c;
     if (a->rescale != 0) {
         float r = (float)a->rescale;
+#pragma omp simd
         for (int64_t i = 0; i < n; i++) x[i] *= r;
     }
     if (a->samplewise_center || a->samplewise_std) {
@@ -183,6 +184,7 @@ void tide_standardize(const tide_augment *a, float *x, int64_t pixels, int64_t c
         for (int64_t i = 0; i < n; i++) square += ((double)x[i] - mean) * ((double)x[i] - mean);
         float m = a->samplewise_center ? (float)mean : 0,
               s = a->samplewise_std ? (float)(sqrt(square / (double)n) + 1e-6) : 1;
+#pragma omp simd
         for (int64_t i = 0; i < n; i++) x[i] = (x[i] - m) / s;
     }
     for (int64_t k = 0; a->mean && k < c; k++)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define MAX_WARNINGS 64
+#define TOGETHER 16   /* rows that are asked for at once: those of a row of blocks at most */
 #define MAX_SCANS 100 /* of a progressive file: each costs a pass over the whole picture */
 #define MEMORY_BYTES ((long)512 << 20) /* coefficient arrays of a progressive file */
 
@@ -103,8 +104,10 @@ tide_status tide_jpeg_decode(const uint8_t *bytes, size_t n, const tide_image_op
     }
     while (c.output_scanline < c.output_height) {
         uint8_t *to = data + row * c.output_scanline;
-        JSAMPROW rows[1] = {cmyk ? line : to};
-        if (jpeg_read_scanlines(&c, rows, 1) != 1) break;
+        JSAMPROW rows[TOGETHER] = {line};
+        for (JDIMENSION i = 0; !cmyk && i < TOGETHER; i++) rows[i] = to + row * i;
+        const JDIMENSION left = c.output_height - c.output_scanline;
+        if (jpeg_read_scanlines(&c, rows, cmyk ? 1 : left < TOGETHER ? left : TOGETHER) == 0) break;
         if (cmyk) cmyk_row(line, to, c.output_width);
     }
     *out = (tide_image){

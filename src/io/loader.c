@@ -26,6 +26,17 @@ struct tide_loader {
     float **room; /* [workers], two pictures each; made when a worker needs its own */
 };
 
+static void to_floats(const tide_image *p, int64_t n, float *restrict y) {
+    const uint16_t *wide = (const void *)p->data;
+    const uint8_t *bytes = p->data;
+    if (p->wide)
+        for (int64_t i = 0; i < n; i++) y[i] = wide[i];
+    else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) y[i] = bytes[i];
+    }
+}
+
 /* One picture, decoded, resized, transformed and standardized into y. `room` holds two pictures. */
 static tide_status make(const tide_loader *l, int64_t at, uint64_t seed, float *room, float *y,
                         tide_image_error *e) {
@@ -49,8 +60,7 @@ static tide_status make(const tide_loader *l, int64_t at, uint64_t seed, float *
             if (st != TIDE_OK) return st;
             p = q;
         }
-        const uint16_t *wide = p.wide ? (const void *)p.data : NULL;
-        for (int64_t i = 0; i < n && p.data; i++) room[i] = wide ? wide[i] : p.data[i];
+        if (p.data) to_floats(&p, n, room);
         tide_image_free(&p);
     }
     float *to = c->channels_first ? room + n : y;

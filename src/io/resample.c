@@ -4,6 +4,7 @@
  * Invariant: reads stay inside of the picture, whatever the map is: every position goes through
  * mapped() or neighbour(). */
 #include "image.h"
+#include "wide.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -65,59 +66,151 @@ static inline bool place(double v, int64_t n, tide_fill_mode mode, int order, ta
     return true;
 }
 
-/* Between four samples that all lie inside. SciPy's order of products and sums. */
-static inline void between(const float *x, int64_t w, int64_t c, int64_t i, int64_t j, double fr,
-                           double fq, float *d) {
-    const float *p0 = x + (i * w + j) * c, *p1 = p0 + w * c;
-    double r0 = 1 - fr, q0 = 1 - fq;
+typedef struct {
+    const tide_augment *a;
+    const tide_affine *m;
+    bool fh, fv; /* flips of the result, done on the way out */
+    const float *x;
+    int64_t h, w, c;
+    float *y;
+} job;
+
+/* Between four samples: left and right of a row, left and right of the next. SciPy's order of
+ * products and sums. */
+static inline void between(const float *p, int64_t across, int64_t down, int64_t c, double r0,
+                           double r1, double q0, double q1, float *d) {
     for (int64_t k = 0; k < c; k++) {
-        double t = (double)p0[k] * r0 * q0;
-        t += (double)p0[k + c] * r0 * fq;
-        t += (double)p1[k] * fr * q0;
-        t += (double)p1[k + c] * fr * fq;
+        double t = (double)p[k] * r0 * q0;
+        t += (double)p[k + across] * r0 * q1;
+        t += (double)p[k + down] * r1 * q0;
+        t += (double)p[k + down + across] * r1 * q1;
         d[k] = (float)t;
     }
 }
 
-/* `flip` of the result is done on the way out. */
-static void linear(const tide_augment *a, const tide_affine *m, bool fh, bool fv, const float *x,
-                   int64_t h, int64_t w, int64_t c, float *y) {
-    float fill = (float)a->cval;
-    for (int64_t i = 0; i < h; i++) {
-        float *row = y + (fv ? h - 1 - i : i) * w * c;
-        for (int64_t j = 0; j < w; j++) {
-            float *d = row + (fh ? w - 1 - j : j) * c;
-            double v0 = m->o[0], v1 = m->o[1];
-            v0 += (double)i * m->m[0][0], v0 += (double)j * m->m[0][1];
-            v1 += (double)i * m->m[1][0], v1 += (double)j * m->m[1][1];
-            if (a->order == 1 && v0 >= 0 && v0 < (double)(h - 1) && v1 >= 0 &&
-                v1 < (double)(w - 1)) {
-                int64_t p = (int64_t)v0, q = (int64_t)v1;
-                if (c == 3) between(x, w, 3, p, q, v0 - (double)p, v1 - (double)q, d);
-                else between(x, w, c, p, q, v0 - (double)p, v1 - (double)q, d);
-                continue;
-            }
-            taps r, q;
-            if (!place(v0, h, a->fill, a->order, &r) || !place(v1, w, a->fill, a->order, &q)) {
-                for (int64_t k = 0; k < c; k++) d[k] = fill;
-                continue;
-            }
-            const float *p00 = x + (r.at[0] * w + q.at[0]) * c;
-            if (a->order == 0) {
-                for (int64_t k = 0; k < c; k++) d[k] = p00[k];
-                continue;
-            }
-            const float *p01 = x + (r.at[0] * w + q.at[1]) * c;
-            const float *p10 = x + (r.at[1] * w + q.at[0]) * c,
-                        *p11 = x + (r.at[1] * w + q.at[1]) * c;
-            for (int64_t k = 0; k < c; k++) {
-                double t = (double)p00[k] * r.w[0] * q.w[0];
-                t += (double)p01[k] * r.w[0] * q.w[1];
-                t += (double)p10[k] * r.w[1] * q.w[0];
-                t += (double)p11[k] * r.w[1] * q.w[1];
-                d[k] = (float)t;
-            }
+/* A pixel anywhere; order 0: the nearest sample. */
+static void anywhere(const job *o, double v0, double v1, float *d) {
+    const int64_t w = o->w, c = o->c;
+    const tide_augment *a = o->a;
+    taps r, q;
+    if (!place(v0, o->h, a->fill, a->order, &r) || !place(v1, w, a->fill, a->order, &q)) {
+        for (int64_t k = 0; k < c; k++) d[k] = (float)a->cval;
+        return;
+    }
+    const float *from = o->x + (r.at[0] * w + q.at[0]) * c;
+    if (a->order == 0)
+        for (int64_t k = 0; k < c; k++) d[k] = from[k];
+    else
+        between(from, (q.at[1] - q.at[0]) * c, (r.at[1] - r.at[0]) * w * c, c, r.w[0], r.w[1],
+                q.w[0], q.w[1], d);
+}
+
+/* Of one row of the result: where its pixels lie in the picture, how they stand in memory. */
+typedef struct {
+    double base[2], step[2];
+    float *d;
+    int64_t by;
+} track;
+
+static inline double along(const track *l, int axis, int64_t j) {
+    return l->base[axis] + (double)j * l->step[axis];
+}
+
+/* Where a line lies in [0, most) on an axis: narrows lo and hi, exactly as positions are computed,
+ * for they only grow or only fall. */
+static void narrow(const track *l, int axis, double most, int64_t *lo, int64_t *hi) {
+    const bool grows = l->step[axis] >= 0;
+    int64_t edge[2];
+    for (int e = 0; e < 2; e++) { /* the first j that is inside, and the first that is beyond */
+        int64_t a = *lo, b = *hi;
+        while (a < b) {
+            const int64_t mid = (a + b) / 2;
+            const double v = along(l, axis, mid);
+            if (grows ? v >= (e ? most : 0) : e ? !(v >= 0) : v < most) b = mid;
+            else a = mid + 1;
         }
+        edge[e] = a;
+    }
+    *lo = edge[0], *hi = TIDE_MAX(edge[0], edge[1]);
+}
+
+/* Pixels lo to hi - 1, which lie inside, or are brought there: to the nearest that does. */
+static void inside(const job *o, const track *l, int64_t lo, int64_t hi) {
+    const int64_t h = o->h, w = o->w, c = o->c;
+    const double bottom = (double)(h - 1), right = (double)(w - 1);
+    float *d = l->d + lo * l->by;
+    for (int64_t j = lo; j < hi; j++, d += l->by) {
+        double v0 = along(l, 0, j), v1 = along(l, 1, j);
+        v0 = v0 < 0 ? 0 : v0 > bottom ? bottom : v0, v1 = v1 < 0 ? 0 : v1 > right ? right : v1;
+        const int64_t r = (int64_t)v0, q = (int64_t)v1;
+        const double r1 = v0 - (double)r, q1 = v1 - (double)q;
+        const int64_t across = q < w - 1 ? c : 0, down = r < h - 1 ? w * c : 0;
+        between(o->x + (r * w + q) * c, across, down, c, 1 - r1, r1, 1 - q1, q1, d);
+    }
+}
+
+#if defined(__x86_64__)
+TIDE_AVX2 static void inside3(const job *o, const track *l, int64_t lo, int64_t hi) {
+    const int64_t h = o->h, w = o->w;
+    const __m128d zero = _mm_setzero_pd(), most = _mm_set_pd((double)(w - 1), (double)(h - 1));
+    const __m128d base = _mm_loadu_pd(l->base), step = _mm_loadu_pd(l->step);
+    const __m256d one = _mm256_set1_pd(1);
+    const float *last = o->x + (h * w - 1) * 3;
+    for (int64_t j = lo; j < hi; j++) {
+        __m128d v = _mm_add_pd(base, _mm_mul_pd(_mm_set1_pd((double)j), step));
+        v = _mm_min_pd(_mm_max_pd(v, zero), most);
+        const __m128i at = _mm_cvttpd_epi32(v);
+        v = _mm_sub_pd(v, _mm_cvtepi32_pd(at));
+        const int64_t r = _mm_cvtsi128_si32(at), q = _mm_extract_epi32(at, 1);
+        const int64_t across = q < w - 1 ? 3 : 0, down = r < h - 1 ? w * 3 : 0;
+        const float *p = o->x + (r * w + q) * 3, *p3 = p + down + across;
+        const __m256d r1 = _mm256_broadcastsd_pd(v),
+                      q1 = _mm256_broadcastsd_pd(_mm_unpackhi_pd(v, v)),
+                      r0 = _mm256_sub_pd(one, r1), q0 = _mm256_sub_pd(one, q1);
+        float *d = l->d + j * l->by;
+        if (p3 >= last) { /* nothing is read behind the last pixel */
+            between(p, across, down, 3, _mm256_cvtsd_f64(r0), _mm256_cvtsd_f64(r1),
+                    _mm256_cvtsd_f64(q0), _mm256_cvtsd_f64(q1), d);
+            continue;
+        }
+#define TERM(p, r, q) _mm256_mul_pd(_mm256_mul_pd(_mm256_cvtps_pd(_mm_loadu_ps(p)), r), q)
+        __m256d t = TERM(p, r0, q0);
+        t = _mm256_add_pd(t, TERM(p + across, r0, q1));
+        t = _mm256_add_pd(t, TERM(p + down, r1, q0));
+        t = _mm256_add_pd(t, TERM(p3, r1, q1));
+#undef TERM
+        const __m128 f = _mm256_cvtpd_ps(t);
+        _mm_storel_pi((__m64 *)(void *)d, f);
+        _mm_store_ss(d + 2, _mm_movehl_ps(f, f));
+    }
+}
+#endif
+
+static void linear(const job *o) {
+    const int64_t h = o->h, w = o->w, c = o->c;
+    const tide_affine *m = o->m;
+    void (*run)(const job *, const track *, int64_t, int64_t) = inside;
+#if defined(__x86_64__)
+    if (c == 3 && __builtin_cpu_supports("avx2")) run = inside3;
+#endif
+    for (int64_t i = 0; i < h; i++) {
+        float *row = o->y + (o->fv ? h - 1 - i : i) * w * c;
+        track l = {.step = {m->m[0][1], m->m[1][1]}, .d = row, .by = c};
+        if (o->fh) l.d = row + (w - 1) * c, l.by = -c;
+        for (int k = 0; k < 2; k++) l.base[k] = m->o[k], l.base[k] += (double)i * m->m[k][0];
+        int64_t lo = 0, hi = o->a->order == 1 ? w : 0;
+        bool near = o->a->fill == TIDE_FILL_NEAREST; /* positions that mapped() clamps */
+        for (int k = 0; k < 2; k++)
+            near &= fabs(along(&l, k, 0)) < 1e9 && fabs(along(&l, k, w - 1)) < 1e9;
+        if (!near && hi > 0) {
+            narrow(&l, 0, (double)(h - 1), &lo, &hi);
+            narrow(&l, 1, (double)(w - 1), &lo, &hi);
+        }
+        for (int64_t j = 0; j < lo; j++)
+            anywhere(o, along(&l, 0, j), along(&l, 1, j), l.d + j * l.by);
+        run(o, &l, lo, hi);
+        for (int64_t j = TIDE_MAX(lo, hi); j < w; j++)
+            anywhere(o, along(&l, 0, j), along(&l, 1, j), l.d + j * l.by);
     }
 }
 
@@ -275,6 +368,6 @@ static tide_status spline(const tide_augment *a, const tide_affine *m, bool fh, 
 tide_status tide_resample(const tide_augment *a, const tide_affine *m, bool fh, bool fv,
                           const float *x, int64_t h, int64_t w, int64_t c, float *y) {
     if (a->order > 1) return spline(a, m, fh, fv, x, h, w, c, y);
-    linear(a, m, fh, fv, x, h, w, c, y);
+    linear(&(job){a, m, fh, fv, x, h, w, c, y});
     return TIDE_OK;
 }

@@ -1,18 +1,16 @@
-/* Two resizers: Pillow's, of u8 pictures, in fixed point as Pillow computes it, and TensorFlow's,
- * of floats.
+/* Pillow's resizing of u8 pictures, in fixed point as Pillow computes it; TensorFlow's is in
+ * resize_tf.c.
  *
- * Both are separable: per axis, each output sample has a first input sample and weights. Invariant:
- * arithmetic follows the original in type and order, so results are equal to the last bit (Pillow)
- * or the last float rounding (TensorFlow). */
+ * It is separable: per axis, each output sample has a first input sample and weights. Invariant:
+ * arithmetic follows the original in type and order, so that results are equal to the last bit. */
 #include "image.h"
+#include "wide.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PI 3.14159265358979323846
-
-/* -- Pillow -- */
 
 static const char *const pil_names[] = {"nearest", "bilinear", "bicubic",
                                         "box",     "hamming",  "lanczos"};
@@ -90,37 +88,87 @@ static inline uint8_t clip8(int32_t v) {
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-/* (rows, in, c) -> (rows, out, c) */
-static void pil_across(const uint8_t *x, int64_t rows, int64_t in, int c, const pil_axis *a,
-                       int64_t out, uint8_t *y) {
-    for (int64_t r = 0; r < rows; r++, x += in * c)
-        for (int64_t j = 0; j < out; j++, y += c) {
-            const uint8_t *s = x + (int64_t)a->first[j] * c;
-            const int32_t *k = a->k + j * a->width;
-            int32_t t[4] = {1 << (PRECISION - 1), 1 << (PRECISION - 1), 1 << (PRECISION - 1),
-                            1 << (PRECISION - 1)};
-            for (int32_t i = 0; i < a->count[j]; i++, s += c)
-                for (int q = 0; q < c; q++) t[q] += s[q] * k[i];
-            for (int q = 0; q < c; q++) y[q] = clip8(t[q]);
-        }
+/* Sums of one sample's channels. */
+static inline void weigh(const uint8_t *s, const int32_t *k, int32_t n, int c, uint8_t *y) {
+    int32_t t[4] = {1 << (PRECISION - 1), 1 << (PRECISION - 1), 1 << (PRECISION - 1),
+                    1 << (PRECISION - 1)};
+    for (int32_t i = 0; i < n; i++, s += c)
+        for (int q = 0; q < c; q++) t[q] += s[q] * k[i];
+    for (int q = 0; q < c; q++) y[q] = clip8(t[q]);
 }
 
-/* (in, row) -> (out, row); `base` is the first row that x holds */
-static bool pil_down(const uint8_t *x, int64_t row, const pil_axis *a, int64_t base, int64_t out,
-                     uint8_t *y) {
-    int32_t *t = malloc((size_t)row * sizeof *t);
-    if (!t) return false;
+/* (rows, in, c) -> (rows, out, c) */
+static void across_any(const uint8_t *x, int64_t rows, int64_t in, int c, const pil_axis *a,
+                       int64_t out, uint8_t *y) {
+    for (int64_t r = 0; r < rows; r++, x += in * c)
+        for (int64_t j = 0; j < out; j++, y += c)
+            weigh(x + (int64_t)a->first[j] * c, a->k + j * a->width, a->count[j], c, y);
+}
+
+#if defined(__x86_64__)
+TIDE_AVX2 static void across3(const uint8_t *x, int64_t rows, int64_t in, const pil_axis *a,
+                              int64_t out, uint8_t *y) {
+    const uint8_t *last = x + (rows * in - 1) * 3;
+    for (int64_t r = 0; r < rows; r++, x += in * 3)
+        for (int64_t j = 0; j < out; j++, y += 3) {
+            const uint8_t *s = x + (int64_t)a->first[j] * 3;
+            const int32_t *k = a->k + j * a->width, n = a->count[j];
+            if (s + (n - 1) * 3 >= last) {
+                weigh(s, k, n, 3, y);
+                continue;
+            }
+            __m128i t = _mm_set1_epi32(1 << (PRECISION - 1));
+            for (int32_t i = 0; i < n; i++, s += 3) {
+                int32_t four;
+                memcpy(&four, s, sizeof four);
+                const __m128i v = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(four));
+                t = _mm_add_epi32(t, _mm_mullo_epi32(v, _mm_set1_epi32(k[i])));
+            }
+            t = _mm_srai_epi32(t, PRECISION);
+            t = _mm_packus_epi16(_mm_packs_epi32(t, t), t);
+            const uint32_t got = (uint32_t)_mm_cvtsi128_si32(t);
+            y[0] = (uint8_t)got, y[1] = (uint8_t)(got >> 8), y[2] = (uint8_t)(got >> 16);
+        }
+}
+#endif
+
+static void pil_across(const uint8_t *x, int64_t rows, int64_t in, int c, const pil_axis *a,
+                       int64_t out, uint8_t *y) {
+#if defined(__x86_64__)
+    if (c == 3 && __builtin_cpu_supports("avx2")) {
+        across3(x, rows, in, a, out, y);
+        return;
+    }
+#endif
+    across_any(x, rows, in, c, a, out, y);
+}
+
+/* (in, row) -> (out, row); `base` is the first row that x holds, t has room for one */
+TIDE_BODY void pil_down_rows_body(const uint8_t *x, int64_t row, const pil_axis *a, int64_t base,
+                                  int64_t out, int32_t *t, uint8_t *y) {
     for (int64_t j = 0; j < out; j++, y += row) {
         for (int64_t q = 0; q < row; q++) t[q] = 1 << (PRECISION - 1);
         for (int32_t i = 0; i < a->count[j]; i++) {
             const uint8_t *s = x + (a->first[j] + i - base) * row;
-            int32_t k = a->k[j * a->width + i];
+            const int32_t k = a->k[j * a->width + i];
+#pragma omp simd
             for (int64_t q = 0; q < row; q++) t[q] += s[q] * k;
         }
+#pragma omp simd
         for (int64_t q = 0; q < row; q++) y[q] = clip8(t[q]);
     }
+}
+TIDE_WIDE(pil_down_rows,
+          (const uint8_t *x, int64_t row, const pil_axis *a, int64_t base, int64_t out, int32_t *t,
+           uint8_t *y),
+          (x, row, a, base, out, t, y))
+
+static bool pil_down(const uint8_t *x, int64_t row, const pil_axis *a, int64_t base, int64_t out,
+                     uint8_t *y) {
+    int32_t *t = malloc((size_t)row * sizeof *t);
+    if (t) pil_down_rows(x, row, a, base, out, t, y);
     free(t);
-    return true;
+    return t != NULL;
 }
 
 static tide_status no_memory(int64_t h, int64_t w, tide_image_error *e) {
@@ -276,259 +324,4 @@ tide_status tide_image_fit(const tide_image *p, int64_t h, int64_t w, tide_pil_f
         box[2] = box[0] + cw, box[3] = box[1] + ch;
     }
     return tide_image_resize(p, box, h, w, f, out, e);
-}
-
-/* -- TensorFlow -- */
-
-static const char *const tf_names[] = {"nearest",  "bilinear", "bicubic",  "area",
-                                       "lanczos3", "lanczos5", "gaussian", "mitchellcubic"};
-
-int tide_tf_method_of(const char *name) {
-    for (int i = 0; i < 8; i++)
-        if (!strcmp(name, tf_names[i])) return i;
-    return -1;
-}
-
-static float tf_radius(tide_tf_method m) {
-    switch (m) {
-    case TIDE_TF_BILINEAR: return 1;
-    case TIDE_TF_LANCZOS3: return 3;
-    case TIDE_TF_LANCZOS5: return 5;
-    case TIDE_TF_GAUSSIAN: return 1.5f;
-    default: return 2;
-    }
-}
-
-static float tf_weight(tide_tf_method m, float x) {
-    float r = tf_radius(m);
-    switch (m) {
-    case TIDE_TF_BILINEAR: return x < 1 ? 1 - x : 0;
-    case TIDE_TF_LANCZOS3:
-    case TIDE_TF_LANCZOS5:
-        if (x > r) return 0;
-        if (x <= 1e-3f) return 1;
-        return (float)((double)r * sin(PI * (double)x) * sin(PI * (double)x / (double)r) /
-                       (PI * PI * (double)x * (double)x));
-    case TIDE_TF_GAUSSIAN: { /* sigma is a third of the radius */
-        if (x >= r) return 0;
-        float s = r / 3;
-        return expf(-x * x / (2 * s * s));
-    }
-    case TIDE_TF_BICUBIC: /* Keys */
-        if (x >= 2) return 0;
-        return x >= 1 ? ((-0.5f * x + 2.5f) * x - 4) * x + 2 : ((1.5f * x - 2.5f) * x) * x + 1;
-    default: /* Mitchell and Netravali, B = C = 1/3 */
-        if (x >= 2) return 0;
-        return x >= 1 ? (((-7.0f / 18) * x + 2) * x - 10.0f / 3) * x + 16.0f / 9
-                      : (((7.0f / 6) * x - 2) * x) * x + 8.0f / 9;
-    }
-}
-
-typedef struct {
-    int64_t width; /* room per output sample */
-    int64_t *first, *count;
-    float *w;
-} tf_axis;
-
-static void tf_free(tf_axis *a) { free(a->first), free(a->count), free(a->w); }
-
-static bool tf_room(tf_axis *a, int64_t out, int64_t width) {
-    a->width = width;
-    a->first = calloc((size_t)out, sizeof *a->first);
-    a->count = calloc((size_t)out, sizeof *a->count);
-    a->w = calloc((size_t)(out * width), sizeof *a->w);
-    return a->first && a->count && a->w;
-}
-
-static int64_t within(int64_t v, int64_t n) { return v < 0 ? 0 : v >= n ? n - 1 : v; }
-
-/* Weights of ScaleAndTranslate: what antialias uses, and every method without a kernel of its own.
- */
-static bool tf_spans(tf_axis *a, int64_t in, int64_t out, tide_tf_method m, bool antialias) {
-    float scale = (float)out / (float)in, inverse = (float)(1.0 / (double)scale);
-    float kernel = antialias && inverse > 1 ? inverse : 1, r = tf_radius(m),
-          one_over = 1.0f / kernel;
-    int64_t width = 2 * (int64_t)ceilf(r * kernel) + 1;
-    if (!tf_room(a, out, width < in ? width : in)) return false;
-    for (int64_t x = 0; x < out; x++) {
-        float at = ((float)x + 0.5f) * inverse;
-        if (at < 0 || at > (float)in) continue;
-        int64_t from = within((int64_t)ceilf(at - r * kernel - 0.5f), in),
-                to = within((int64_t)floorf(at + r * kernel - 0.5f), in) + 1;
-        float sum = 0, *w = a->w + x * a->width;
-        for (int64_t i = from; i < to && i - from < a->width; i++)
-            sum += w[i - from] = tf_weight(m, fabsf(((float)i + 0.5f - at) * one_over));
-        if (fabsf(sum) >= 1000.0f * 1.17549435e-38f)
-            for (int64_t i = 0; i < to - from && i < a->width; i++) w[i] *= 1.0f / sum;
-        else memset(w, 0, (size_t)a->width * sizeof *w);
-        a->first[x] = from, a->count[x] = to - from < a->width ? to - from : a->width;
-    }
-    return true;
-}
-
-/* Keys' cubic from a table of 1024 steps, samples outside left out and the rest normalized. */
-static bool tf_cubic(tf_axis *a, int64_t in, int64_t out) {
-    if (!tf_room(a, out, 4)) return false;
-    float scale = (float)in / (float)out;
-    for (int64_t x = 0; x < out; x++) {
-        float at = ((float)x + 0.5f) * scale - 0.5f, sum = 0, *w = a->w + x * 4;
-        int64_t base = (int64_t)floorf(at), offset = lrintf((at - (float)base) * 1024);
-        int64_t from = base - 1 < 0 ? 0 : base - 1, to = base + 3 > in ? in : base + 3;
-        for (int64_t i = from; i < to; i++) {
-            int64_t k = i - base; /* -1, 0, 1, 2 */
-            int64_t step = k <= 0 ? offset : 1024 - offset;
-            float t = (float)((double)step / 1024), v;
-            if (k == 0 || k == 1) {
-                v = (float)(((-0.5 + 2) * (double)t - (-0.5 + 3)) * (double)t * (double)t + 1);
-            } else {
-                t = (float)((double)t + 1.0);
-                v = (float)(((-0.5 * (double)t + 2.5) * (double)t - 4) * (double)t + 2);
-            }
-            sum += w[i - from] = v;
-        }
-        for (int64_t i = 0; i < to - from; i++) w[i] *= 1.0f / sum;
-        a->first[x] = from, a->count[x] = to - from;
-    }
-    return true;
-}
-
-static bool tf_linear(tf_axis *a, int64_t in, int64_t out) {
-    if (!tf_room(a, out, 2)) return false;
-    float scale = (float)in / (float)out;
-    for (int64_t x = 0; x < out; x++) {
-        float at = ((float)x + 0.5f) * scale - 0.5f, base = floorf(at);
-        int64_t lo = within((int64_t)base, in), hi = within((int64_t)ceilf(at), in);
-        a->first[x] = lo, a->count[x] = hi == lo ? 1 : 2;
-        a->w[2 * x + 1] = at - base;
-        a->w[2 * x] = 1;
-    }
-    return true;
-}
-
-static bool tf_area(tf_axis *a, int64_t in, int64_t out) {
-    float scale = (float)in / (float)out;
-    if (!tf_room(a, out, (int64_t)ceilf(scale) + 2)) return false;
-    for (int64_t x = 0; x < out; x++) {
-        float lo = (float)x * scale, hi = (float)(x + 1) * scale;
-        int64_t from = (int64_t)floorf(lo), to = (int64_t)ceilf(hi);
-        if (to > in) to = in;
-        for (int64_t i = from; i < to && i - from < a->width; i++) {
-            float at = (float)i, next = (float)(i + 1);
-            float part = at < lo ? (next > hi ? scale : next - lo) : next > hi ? hi - at : 1;
-            a->w[x * a->width + i - from] = part / scale;
-        }
-        a->first[x] = from, a->count[x] = to - from;
-    }
-    return true;
-}
-
-static bool tf_nearest(tf_axis *a, int64_t in, int64_t out) {
-    if (!tf_room(a, out, 1)) return false;
-    float scale = (float)in / (float)out;
-    for (int64_t x = 0; x < out; x++) {
-        a->first[x] = within((int64_t)floorf(((float)x + 0.5f) * scale), in);
-        a->count[x] = 1, a->w[x] = 1;
-    }
-    return true;
-}
-
-static bool tf_make(tf_axis *a, int64_t in, int64_t out, tide_tf_method m, bool antialias) {
-    if (m == TIDE_TF_NEAREST) return tf_nearest(a, in, out);
-    if (m == TIDE_TF_AREA) return tf_area(a, in, out);
-    if (m == TIDE_TF_BILINEAR && !antialias) return tf_linear(a, in, out);
-    if (m == TIDE_TF_BICUBIC && !antialias) return tf_cubic(a, in, out);
-    return tf_spans(a, in, out, m, antialias);
-}
-
-/* One output row's mix of input rows (`n` floats each); `lerp`: bilinear as TensorFlow writes it, a
- * + (b - a) t. */
-static void mix(const float *x, int64_t n, const float *w, int64_t count, bool lerp, float *y) {
-    if (lerp) {
-        const float *b = count > 1 ? x + n : x;
-        for (int64_t i = 0; i < n; i++) y[i] = x[i] + (b[i] - x[i]) * w[1];
-        return;
-    }
-    for (int64_t i = 0; i < n; i++) y[i] = x[i] * w[0];
-    for (int64_t k = 1; k < count; k++)
-        for (int64_t i = 0; i < n; i++) y[i] += x[k * n + i] * w[k];
-    if (count == 0) memset(y, 0, (size_t)n * sizeof *y);
-}
-
-static bool stopped(const volatile int *stop) {
-    return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
-}
-
-tide_status tide_resize_tf(const float *x, int64_t n, int64_t h, int64_t w, int64_t c, int64_t oh,
-                           int64_t ow, tide_tf_method m, bool antialias, const volatile int *stop,
-                           float *y) {
-    tf_axis ay = {0}, ax = {0};
-    bool lerp = m == TIDE_TF_BILINEAR && !antialias;
-    /* bilinear mixes columns first, the others rows first */
-    float *mid = malloc((size_t)(lerp ? h * ow * c : oh * w * c) * sizeof *mid);
-    tide_status st = TIDE_ENOMEM;
-    if (!mid || !tf_make(&ay, h, oh, m, antialias) || !tf_make(&ax, w, ow, m, antialias)) goto done;
-    for (int64_t k = 0; k < n; k++, x += h * w * c, y += oh * ow * c) {
-        const float *from = lerp ? mid : x;
-        float *to = lerp ? y : mid;
-        int64_t row = lerp ? ow * c : w * c;
-        for (int pass = 0; pass < 2; pass++) {
-            if ((pass == 0) == lerp) { /* across */
-                const float *s = lerp ? x : mid;
-                float *d = lerp ? mid : y;
-                for (int64_t i = 0; i < (lerp ? h : oh) && !stopped(stop); i++, s += w * c)
-                    for (int64_t j = 0; j < ow; j++, d += c)
-                        mix(s + ax.first[j] * c, c, ax.w + j * ax.width, ax.count[j], lerp, d);
-            } else { /* down */
-                for (int64_t i = 0; i < oh && !stopped(stop); i++)
-                    mix(from + ay.first[i] * row, row, ay.w + i * ay.width, ay.count[i], lerp,
-                        to + i * row);
-            }
-        }
-    }
-    st = stopped(stop) ? TIDE_EINTERRUPT : TIDE_OK;
-done:
-    tf_free(&ay), tf_free(&ax), free(mid);
-    return st;
-}
-
-tide_status tide_image_fit_tf(const tide_image *p, int64_t oh, int64_t ow, tide_tf_method m,
-                              tide_aspect aspect, float *y) {
-    int64_t top = 0, left = 0, h = p->height, w = p->width, c = p->channels, th = oh, tw = ow,
-            down = 0, right = 0;
-    if (aspect == TIDE_ASPECT_CROP) { /* in float, as Keras computes it */
-        int64_t ch = (int64_t)((float)(w * oh) / (float)ow),
-                cw = (int64_t)((float)(h * ow) / (float)oh);
-        ch = ch > h ? h : ch < 1 ? 1 : ch;
-        cw = cw > w ? w : cw < 1 ? 1 : cw;
-        top = (h - ch) / 2, left = (w - cw) / 2, h = ch, w = cw;
-    } else if (aspect == TIDE_ASPECT_PAD) {
-        float down_by = (float)h / (float)oh, right_by = (float)w / (float)ow;
-        float ratio = down_by > right_by ? down_by : right_by, fh = (float)h / ratio,
-              fw = (float)w / ratio;
-        th = (int64_t)fh, tw = (int64_t)fw;
-        th = th < 1 ? 1 : th > oh ? oh : th;
-        tw = tw < 1 ? 1 : tw > ow ? ow : tw;
-        down = (int64_t)(((float)oh - fh) / 2), right = (int64_t)(((float)ow - fw) / 2);
-        if (down < 0 || down > oh - th) down = 0;
-        if (right < 0 || right > ow - tw) right = 0;
-    }
-    bool padded = th != oh || tw != ow;
-    float *x = calloc((size_t)(h * w * c), sizeof *x);
-    float *z = padded ? malloc((size_t)(th * tw * c) * sizeof *z) : y;
-    tide_status st = x && z ? TIDE_OK : TIDE_ENOMEM;
-    if (st == TIDE_OK) {
-        for (int64_t i = 0; i < h; i++) {
-            const uint8_t *s = p->data + ((top + i) * p->width + left) * c;
-            for (int64_t j = 0; j < w * c; j++) x[i * w * c + j] = s[j];
-        }
-        st = tide_resize_tf(x, 1, h, w, c, th, tw, m, false, NULL, z);
-    }
-    if (st == TIDE_OK && padded) {
-        memset(y, 0, (size_t)(oh * ow * c) * sizeof *y);
-        for (int64_t i = 0; i < th; i++)
-            memcpy(y + ((down + i) * ow + right) * c, z + i * tw * c, (size_t)(tw * c) * sizeof *y);
-    }
-    if (padded) free(z);
-    free(x);
-    return st;
 }
