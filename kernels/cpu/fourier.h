@@ -35,7 +35,7 @@ struct plan {
     /* PASSES */
     int count, radix[FACTORS];
     REAL *wr, *wi; /* [n] exp(-2 pi i j / n) */
-    char *room;    /* per thread: two times 2 n LANES numbers */
+    char *room;    /* per thread: four times room_points(p) LANES numbers; CHIRP: may be NULL */
     size_t each;
     /* HALVES: n = a->n * b->n; CHIRP: a->n >= 2 n - 1 */
     plan *a, *b;
@@ -165,36 +165,115 @@ static inline void pass_of(const plan *p, int r, int64_t m, int64_t s, int64_t s
     }
 }
 
-/* Transforms s lines of n points, point by point in x; the result is in the one that is returned
- * of x and y, both [2][n][s]. */
-static inline REAL *passes(const plan *p, int64_t s, REAL *x, REAL *y) {
+/* Lines side by side, point by point: [n][s]. */
+typedef struct {
+    REAL *re, *im;
+} pair;
+static inline pair exchanged(pair x) { return (pair){x.im, x.re}; }
+
+/* Transforms s lines of n points in x; the result is in the one that is returned of x and y. */
+static inline pair passes(const plan *p, int64_t s, pair x, pair y) {
     int64_t n = p->n, side = s;
-    const int64_t imag = p->n * s;
     for (int i = 0; i < p->count; i++) {
         const int r = p->radix[i];
         const int64_t m = n / r, stride = p->n / n;
-#define CALL(f)                                                              \
-    do {                                                                     \
-        if (side == LANES) f(p, m, LANES, stride, x, x + imag, y, y + imag); \
-        else f(p, m, side, stride, x, x + imag, y, y + imag);                \
+#define CALL(f)                                                            \
+    do {                                                                   \
+        if (side == LANES) f(p, m, LANES, stride, x.re, x.im, y.re, y.im); \
+        else f(p, m, side, stride, x.re, x.im, y.re, y.im);                \
     } while (0)
         if (r == 4) CALL(pass4);
         else if (r == 2) CALL(pass2);
         else if (r == 3) CALL(pass3);
         else if (r == 5) CALL(pass5);
-        else pass_of(p, r, m, side, stride, x, x + imag, y, y + imag);
+        else pass_of(p, r, m, side, stride, x.re, x.im, y.re, y.im);
 #undef CALL
-        REAL *t = x;
+        const pair t = x;
         x = y, y = t;
         n = m, side *= r;
     }
     return x;
 }
 
-/* Lines first to first + s - 1 of an `outer`, point by point. */
+/* Squares of SIDE lines by SIDE points are transposed in registers. */
+typedef REAL points_of __attribute__((vector_size(32), aligned(sizeof(REAL)), may_alias));
+enum { SIDE = 32 / sizeof(REAL) };
+_Static_assert(LANES % SIDE == 0, "lanes are whole squares");
+
+INLINE square(points_of *r) {
+#if REAL_IS_FLOAT
+    points_of t[8], u[8];
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            const points_of x = t[i + k], y = t[i + k + 2];
+            u[i + 2 * k] = __builtin_shufflevector(x, y, 0, 1, 8, 9, 4, 5, 12, 13);
+            u[i + 2 * k + 1] = __builtin_shufflevector(x, y, 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+    for (int i = 0; i < 4; i++) {
+        r[i] = __builtin_shufflevector(u[i], u[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        r[i + 4] = __builtin_shufflevector(u[i], u[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+#else
+    points_of t[4];
+    for (int i = 0; i < 4; i += 2) {
+        t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 4, 2, 6);
+        t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 1, 5, 3, 7);
+    }
+    for (int i = 0; i < 2; i++) {
+        r[i] = __builtin_shufflevector(t[i], t[i + 2], 0, 1, 4, 5);
+        r[i + 2] = __builtin_shufflevector(t[i], t[i + 2], 2, 3, 6, 7);
+    }
+#endif
+}
+
+/* Where points lie whose even ones and odd ones have a place of their own, s lines side by side:
+ * point j at (j odd ? odd : even) + j / 2 * step. */
+typedef struct {
+    REAL *even, *odd;
+    int64_t step;
+} places;
+static inline places each_of(REAL *x, int64_t s) { return (places){x, x + s, 2 * s}; }
+static inline REAL *place_of(const places *t, int64_t j) {
+    return (j & 1 ? t->odd : t->even) + j / 2 * t->step;
+}
+
+/* n points of s lines, which stand one behind the other in a line: to places, and back. */
+static inline void load_points(const REAL *x, int64_t line, int64_t n, int64_t s, places to) {
+    const int64_t whole = s == LANES ? n - n % SIDE : 0;
+    for (int64_t j = 0; j < whole; j += SIDE)
+        for (int64_t l = 0; l < LANES; l += SIDE) {
+            points_of r[SIDE];
+            for (int64_t i = 0; i < SIDE; i++) r[i] = *(const points_of *)(x + (l + i) * line + j);
+            square(r);
+            for (int64_t i = 0; i < SIDE; i++) *(points_of *)(place_of(&to, j + i) + l) = r[i];
+        }
+    for (int64_t j = whole; j < n; j++)
+        for (int64_t l = 0; l < s; l++) place_of(&to, j)[l] = x[l * line + j];
+}
+static inline void store_points(REAL *x, int64_t line, int64_t n, int64_t s, REAL scale,
+                                places from) {
+    const int64_t whole = s == LANES ? n - n % SIDE : 0;
+    for (int64_t j = 0; j < whole; j += SIDE)
+        for (int64_t l = 0; l < LANES; l += SIDE) {
+            points_of r[SIDE];
+            for (int64_t i = 0; i < SIDE; i++)
+                r[i] = scale * *(const points_of *)(place_of(&from, j + i) + l);
+            square(r);
+            for (int64_t i = 0; i < SIDE; i++) *(points_of *)(x + (l + i) * line + j) = r[i];
+        }
+    for (int64_t j = whole; j < n; j++)
+        for (int64_t l = 0; l < s; l++) x[l * line + j] = scale * place_of(&from, j)[l];
+}
+
+/* n points of s lines, point by point. */
 static inline void load(const REAL *x, int64_t line, int64_t point, int64_t n, int64_t s,
                         REAL *to) {
     if (!x) memset(to, 0, (size_t)(n * s) * sizeof(REAL));
+    else if (point == 1 && line != 1) load_points(x, line, n, s, each_of(to, s));
     else if (line == 1)
         for (int64_t j = 0; j < n; j++, to += s, x += point)
             for (int64_t l = 0; l < s; l++) to[l] = x[l];
@@ -203,8 +282,9 @@ static inline void load(const REAL *x, int64_t line, int64_t point, int64_t n, i
             for (int64_t l = 0; l < s; l++) to[l] = x[l * line];
 }
 static inline void store(REAL *x, int64_t line, int64_t point, int64_t n, int64_t s, REAL scale,
-                         const REAL *from) {
-    if (line == 1)
+                         REAL *from) {
+    if (point == 1 && line != 1) store_points(x, line, n, s, scale, each_of(from, s));
+    else if (line == 1)
         for (int64_t j = 0; j < n; j++, from += s, x += point)
             for (int64_t l = 0; l < s; l++) x[l] = scale * from[l];
     else
@@ -228,22 +308,63 @@ static inline void turn(const plan *p, int64_t first, int64_t s, REAL *re, REAL 
     }
 }
 
+/* Points of a line that a thread's room holds, one more than are transformed: n + 1, of a
+ * convolution those of its length. */
+static inline int64_t room_points(const plan *p) { return (p->kind == CHIRP ? p->a->n : p->n) + 1; }
+/* Whether lines are transformed in a thread's room, LANES at a time. */
+static inline int in_lanes(const plan *p) {
+    return p->kind == PASSES || (p->kind == CHIRP && p->room);
+}
+static inline pair room_of(const plan *p, int slot, int which) {
+    REAL *room = (REAL *)(void *)(p->room + (size_t)slot * p->each);
+    const int64_t size = room_points(p) * LANES;
+    return (pair){room + (2 * which) * size, room + (2 * which + 1) * size};
+}
+
+/* x times c, element j for all lines of point j; in x. */
+static inline void times_each(pair x, const REAL *cr, const REAL *ci, int64_t n, int64_t s) {
+    for (int64_t j = 0; j < n; j++) {
+        const number w = {cr[j], ci[j]};
+        REAL *re = x.re + j * s, *im = x.im + j * s;
+#pragma omp simd
+        for (int64_t l = 0; l < s; l++) {
+            const REAL r = re[l], i = im[l];
+            TIMES(re[l], im[l], r, i, w);
+        }
+    }
+}
+
+/* As passes, for what is in_lanes: 2 j k = j^2 + k^2 - (k - j)^2, so that X[k] = c[k] sum of
+ * (x[j] c[j]) / c[k - j]. */
+static inline pair in_room(const plan *p, int64_t s, pair x, pair y) {
+    if (p->kind == PASSES) return passes(p, s, x, y);
+    const int64_t n = p->n, m = p->a->n;
+    times_each(x, p->cr, p->ci, n, s);
+    memset(x.re + n * s, 0, (size_t)((m - n) * s) * sizeof(REAL));
+    memset(x.im + n * s, 0, (size_t)((m - n) * s) * sizeof(REAL));
+    pair t = passes(p->a, s, x, y);
+    times_each(t, p->br, p->bi, m, s);
+    t = exchanged(passes(p->a, s, exchanged(t), exchanged(t.re == x.re ? y : x)));
+    times_each(t, p->cr, p->ci, n, s);
+    return t;
+}
+
 /* `halves`: the plan of which this is the first step, NULL for none. */
-static inline void by_passes(const plan *p, const plan *halves, lines x, lines y, int64_t outer,
-                             int64_t inner, REAL scale) {
+static inline void by_lanes(const plan *p, const plan *halves, lines x, lines y, int64_t outer,
+                            int64_t inner, REAL scale) {
     const int64_t n = p->n, blocks = TIDE_CEIL_DIV(inner, LANES), of = n * LANES;
     TIDE_PARALLEL_FOR (outer *blocks, TIDE_CEIL_DIV(16384, of)) {
-        REAL *room = (REAL *)(void *)(p->room + (size_t)share_->slot * p->each);
+        const pair room = room_of(p, share_->slot, 0), other = room_of(p, share_->slot, 1);
         for (int64_t i = lo; i < hi && !tide_stopped(); i++) {
             const int64_t o = i / blocks, first = i % blocks * LANES,
                           s = TIDE_MIN(LANES, inner - first), from = o * x.outer + first * x.line,
                           to = o * y.outer + first * y.line;
-            load(x.re + from, x.line, x.point, n, s, room);
-            load(x.im ? x.im + from : NULL, x.line, x.point, n, s, room + n * s);
-            REAL *got = passes(p, s, room, room + 2 * of);
-            if (halves) turn(halves, first, s, got, got + n * s);
-            store(y.re + to, y.line, y.point, n, s, scale, got);
-            store(y.im + to, y.line, y.point, n, s, scale, got + n * s);
+            load(x.re + from, x.line, x.point, n, s, room.re);
+            load(x.im ? x.im + from : NULL, x.line, x.point, n, s, room.im);
+            const pair got = in_room(p, s, room, other);
+            if (halves) turn(halves, first, s, got.re, got.im);
+            store(y.re + to, y.line, y.point, n, s, scale, got.re);
+            store(y.im + to, y.line, y.point, n, s, scale, got.im);
         }
     }
 }
@@ -269,12 +390,12 @@ static inline void by_halves(const plan *p, lines x, lines y, int64_t outer, int
             lines from = moved(x, o, i), to = moved(y, o, i);
             from.outer = x.line, from.line = x.point, from.point = b * x.point;
             to.outer = y.line, to.line = y.point, to.point = a * y.point;
-            by_passes(p->a, p, from, (lines){p->tr, p->ti, n, 1, b}, c, b, 1);
+            by_lanes(p->a, p, from, (lines){p->tr, p->ti, n, 1, b}, c, b, 1);
             run(p->b, (lines){p->tr, p->ti, n, b, 1}, to, c, a, scale);
         }
 }
 
-/* 2 j k = j^2 + k^2 - (k - j)^2: X[k] = c[k] sum of (x[j] c[j]) / c[k - j]. */
+/* As in_room, of few lines or long ones. */
 static inline void by_chirp(const plan *p, lines x, lines y, int64_t outer, int64_t inner,
                             REAL scale) {
     enum { PIECE = 8192 };
@@ -328,7 +449,7 @@ static inline void by_chirp(const plan *p, lines x, lines y, int64_t outer, int6
 
 /* Transforms outer * inner lines; x and y may be the same lines. */
 static inline void run(const plan *p, lines x, lines y, int64_t outer, int64_t inner, REAL scale) {
-    if (p->kind == PASSES) by_passes(p, NULL, x, y, outer, inner, scale);
+    if (in_lanes(p)) by_lanes(p, NULL, x, y, outer, inner, scale);
     else if (p->kind == HALVES) by_halves(p, x, y, outer, inner, scale);
     else by_chirp(p, x, y, outer, inner, scale);
 }
@@ -375,14 +496,18 @@ static inline int64_t smooth(int64_t n) {
 
 static inline tide_status plan_new(tide_device *dev, int64_t n, int64_t side, plan **out);
 
+static inline tide_status plan_room(tide_device *dev, plan *p) {
+    p->each = (size_t)room_points(p) * 4 * LANES * sizeof(REAL);
+    p->room = tide_scratch(dev, (size_t)tide_num_threads() * p->each);
+    return p->room ? TIDE_OK : TIDE_ENOMEM;
+}
+
 static inline tide_status plan_passes(tide_device *dev, plan *p) {
     p->kind = PASSES;
-    p->each = (size_t)p->n * 4 * LANES * sizeof(REAL);
     p->wr = reals(dev, p->n), p->wi = reals(dev, p->n);
-    p->room = tide_scratch(dev, (size_t)tide_num_threads() * p->each);
-    if (!p->wr || !p->wi || !p->room) return TIDE_ENOMEM;
+    if (!p->wr || !p->wi) return TIDE_ENOMEM;
     waves(p->n, p->n, p->wr, p->wi);
-    return TIDE_OK;
+    return plan_room(dev, p);
 }
 
 /* A factor of n near its root that passes can transform. */
@@ -413,18 +538,23 @@ static inline tide_status plan_halves(tide_device *dev, plan *p, int64_t side) {
     p->lane = reals(dev, a * 2 * LANES);
     if (!p->tr || !p->ti || !p->coarse || !p->fine || !p->lane) return TIDE_ENOMEM;
     const double unit = -6.283185307179586476925 / (double)n;
-    for (int64_t k = 0; k < coarse; k++) {
-        const double angle = unit * (double)(k * p->step);
-        p->coarse[2 * k] = cos(angle), p->coarse[2 * k + 1] = sin(angle);
+    const int64_t step = p->step;
+    double *c = p->coarse, *f = p->fine;
+    TIDE_SIMD_IN_BLOCKS(k, coarse, ) {
+        const double angle = unit * (double)(k * step);
+        c[2 * k] = cos(angle), c[2 * k + 1] = sin(angle);
     }
-    for (int64_t k = 0; k < p->step; k++)
-        p->fine[2 * k] = cos(unit * (double)k), p->fine[2 * k + 1] = sin(unit * (double)k);
-    for (int64_t k = 0; k < a; k++)
-        for (int64_t l = 0; l < LANES; l++) {
-            const double angle = unit * (double)(k * l % n);
-            p->lane[(2 * k) * LANES + l] = (REAL)cos(angle);
-            p->lane[(2 * k + 1) * LANES + l] = (REAL)sin(angle);
-        }
+    TIDE_SIMD_IN_BLOCKS(k, step, ) {
+        f[2 * k] = cos(unit * (double)k), f[2 * k + 1] = sin(unit * (double)k);
+    }
+    for (int64_t k = 0; k < a; k++) {
+        REAL *lr = p->lane + 2 * k * LANES, *li = lr + LANES;
+        double angle[LANES];
+        for (int64_t l = 0; l < LANES; l++) angle[l] = unit * (double)(k * l % n);
+#pragma omp simd
+        for (int64_t l = 0; l < LANES; l++)
+            lr[l] = (REAL)cos(angle[l]), li[l] = (REAL)sin(angle[l]);
+    }
     TIDE_DO(plan_passes(dev, first));
     return plan_new(dev, n / a, a, &p->b);
 }
@@ -434,20 +564,25 @@ static inline tide_status plan_chirp(tide_device *dev, plan *p, int64_t side) {
     p->kind = CHIRP, p->together = TIDE_MAX(1, TIDE_MIN(side, TOGETHER / m));
     TIDE_DO(plan_new(dev, m, p->together, &p->a));
     p->cr = reals(dev, n), p->ci = reals(dev, n), p->br = reals(dev, m), p->bi = reals(dev, m);
-    p->tr = reals(dev, p->together * m), p->ti = reals(dev, p->together * m);
-    if (!p->cr || !p->ci || !p->br || !p->bi || !p->tr || !p->ti) return TIDE_ENOMEM;
+    double *angle = tide_scratch(dev, (size_t)n * sizeof *angle);
+    if (!p->cr || !p->ci || !p->br || !p->bi || !angle) return TIDE_ENOMEM;
     const double unit = 3.141592653589793238463 / (double)n;
     for (int64_t j = 0, square = 0; j < n; j++) { /* j^2 of 2 n, exactly */
-        p->cr[j] = (REAL)cos(unit * (double)square), p->ci[j] = (REAL)-sin(unit * (double)square);
-        square = (square + 2 * j + 1) % (2 * n);
+        angle[j] = unit * (double)square;
+        square += 2 * j + 1;
+        if (square >= 2 * n) square -= 2 * n;
+        if (square >= 2 * n) square -= 2 * n;
     }
+    TIDE_SIMD_IN_BLOCKS(k, n, ) { p->cr[k] = (REAL)cos(angle[k]), p->ci[k] = (REAL)-sin(angle[k]); }
     for (int64_t j = 0; j < m; j++) {
         const int64_t k = j < n ? j : m - j < n ? m - j : -1;
         p->br[j] = k < 0 ? 0 : p->cr[k], p->bi[j] = k < 0 ? 0 : -p->ci[k];
     }
     const lines b = {p->br, p->bi, 0, m, 1};
     run(p->a, b, b, 1, 1, (REAL)1 / (REAL)m);
-    return TIDE_OK;
+    if (p->a->kind == PASSES) return plan_room(dev, p);
+    p->tr = reals(dev, p->together * m), p->ti = reals(dev, p->together * m);
+    return p->tr && p->ti ? TIDE_OK : TIDE_ENOMEM;
 }
 
 /* A plan for n points of lines of which `side` lie side by side, or may be taken together. */

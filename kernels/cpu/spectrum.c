@@ -83,22 +83,22 @@ TIDE_KERNEL(mel_) {
     if (!wr || !wi) return TIDE_ENOMEM;
     waves(n, h / 2 + 1, wr, wi);
     TIDE_PARALLEL_FOR (s.outer *blocks, 1) {
-        REAL *room = (REAL *)(void *)(p.room + (size_t)share_->slot * p.each),
-             *edge = tide_lane(&edges, share_->slot);
+        const pair z = room_of(&p, share_->slot, 0), other = room_of(&p, share_->slot, 1);
+        REAL *edge = tide_lane(&edges, share_->slot);
         for (int64_t i = lo; i < hi; i++) {
             const int64_t row = i / blocks, first = i % blocks * LANES,
                           some = TIDE_MIN(LANES, frames - first);
             const REAL *from[LANES];
             for (int64_t l = 0; l < some; l++)
                 from[l] = frame(x + row * s.n, s.n, (first + l) * a->step - h, n, edge + l * n);
-            REAL *zr = room, *zi = room + h * some, *other = room + 2 * h * LANES;
             for (int64_t j = 0; j < h; j++)
                 for (int64_t l = 0; l < some; l++) {
-                    zr[j * some + l] = from[l][2 * j] * window[2 * j];
-                    zi[j * some + l] = from[l][2 * j + 1] * window[2 * j + 1];
+                    z.re[j * some + l] = from[l][2 * j] * window[2 * j];
+                    z.im[j * some + l] = from[l][2 * j + 1] * window[2 * j + 1];
                 }
-            REAL *got = passes(&p, some, zr, other), *power = got == room ? other : room;
-            powers(got, got + h * some, h, some, wr, wi, power);
+            const pair got = passes(&p, some, z, other);
+            REAL *power = got.re == z.re ? other.re : z.re;
+            powers(got.re, got.im, h, some, wr, wi, power);
             if (a->exponent != 2)
                 for (int64_t k = 0; k < bins * some; k++)
                     power[k] = T_POW(T_SQRT(power[k]), (REAL)a->exponent);

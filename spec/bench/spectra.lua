@@ -14,7 +14,7 @@ local names, best = {}, {}
 local function time(name, f)
   f()
   names[#names + 1], best[name] = name, math.huge
-  for _ = 1, 7 do
+  for _ = 1, 15 do
     local start = os.clock()
     f()
     best[name] = math.min(best[name], (os.clock() - start) * 1e3)

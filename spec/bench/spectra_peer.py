@@ -10,7 +10,7 @@ import numpy as np
 import keras
 
 
-def best(name, f, rounds=7):
+def best(name, f, rounds=15):
     f()
     t = 1e9
     for _ in range(rounds):
