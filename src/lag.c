@@ -170,11 +170,23 @@ tide_status tide_lag_before(tide_ctx *ctx, const tide_step *c) {
     return TIDE_OK;
 }
 
+/* An element of the guard; 0 without one. Asking is part of the launch: a step that is recorded
+ * may.
+ */
+static double asked(const tide_tensor *guard, int i) {
+    if (!guard) return 0;
+    struct tide_recorder *const recorder = guard->ctx->recorder;
+    guard->ctx->recorder = NULL;
+    const double x = tide_item(guard, i);
+    guard->ctx->recorder = recorder;
+    return x;
+}
+
 void tide_lag_after(const tide_step *c) {
     const tide_adam_step__attrs *a = c->attrs;
     const tide_tensor *guard = c->in[0];
-    if (!a->lag_ || (guard && tide_item(guard, 1) != 0)) return; /* that step was not made */
-    const double t = (double)a->step - (guard ? tide_item(guard, 0) : 0),
+    if (!a->lag_ || asked(guard, 1) != 0) return; /* that step was not made */
+    const double t = (double)a->step - asked(guard, 0),
                  alpha = a->learning_rate * sqrt(1 - pow(a->beta_2, t)) / (1 - pow(a->beta_1, t));
     for (int i = 0; i < c->nlist; i++) {
         tide_lag *lag = lists(c)[i]->storage->lag;

@@ -14,9 +14,14 @@
  * has its place for as long as some launch needs it. A run takes the arena from the allocator and
  * gives it back, so that between two steps a plan holds no memory that the eager step would not;
  * outputs are new tensors each time. What changes from run to run stands in slots: the storages of
- * inputs, the counters of random numbers, which move with the context's generator. There is no
- * Lua, no tape and no allocator between the launches; kernels, engines and their order are the
- * eager step's own, and so are the bits.
+ * inputs; the counters of random numbers, which move with the context's generator; and dials, the
+ * attributes that an op names as `live` (number of the step, rate), for which a run is given
+ * numbers. There is no Lua, no tape and no allocator between the launches; kernels, engines and
+ * their order are the eager step's own, and so are the bits.
+ *
+ * The optimizer's step is the tail of a plan of training. Whatever fails before it is undone, as
+ * far as it changed anything, so that the eager step can say what is wrong; from its first launch
+ * on nothing is looked at and nothing undone: Ctrl-C is heard before it or behind the step.
  *
  * Why the seam is the launch. Everything that touches elements passes tide_launch or the verbs of
  * transfer.c: the first is noted, the second refuse the recording (somebody looked at a value, so
@@ -29,9 +34,7 @@
  * being an output; writing to tensors from outside that nobody answers for (those that are only
  * read are constants of the model's code, or were made of tensors whose version the code asks for,
  * and such a version is pinned: when it has changed, the plan holds no more); shapes that depend on
- * elements; several devices. A run that fails is undone as far as it changed anything, so that the
- * eager step can say what is wrong. The optimizer's step is none of this: it runs between two
- * plans. */
+ * elements; several devices. */
 #include "recorder.h"
 
 #include "../kernels/keep.h"
@@ -88,10 +91,12 @@ struct tide_plan {
     result *results;
     tide_tensor **made; /* of results, during a run */
     draw *draws;
+    dial *dials;
     slot *slots;
     int nin, nout, npinned, nheld, nsteps, ntemps, ninputs, noutputs, nchanges, nresults, ndraws,
-        nslots;
-    int undoes;         /* whether all changes can be put back */
+        ndials, nnumbers, nslots;
+    int tail;           /* the first launch of an optimizer; nsteps: there is none */
+    int undoes;         /* whether all changes before it can be put back */
     int together;       /* outputs lie in the arena, which lives as long as one of them */
     tide_tensor *block; /* the arena then, during a run */
     uint64_t drawn;
@@ -145,13 +150,14 @@ void tide_plan_free(tide_plan *p) {
     free(p->in), free(p->operands), free(p->out), free(p->storage_of), free(p->held);
     free(p->steps), free(p->tensors), free(p->pointers), free(p->attrs), free(p->temps);
     free(p->inputs), free(p->outputs), free(p->changes), free(p->results), free(p->made);
-    free(p->draws), free(p->slots), free(p->pinned);
+    free(p->draws), free(p->dials), free(p->slots), free(p->pinned);
     tide_ctx_unref(p->ctx);
     free(p);
 }
 
-/* The tensor of an operand. */
-static void fill(tide_plan *p, tide_tensor *t, const operand *o, tide_storage *const *temp_of) {
+/* The tensor of an operand; returns the next one that is free. */
+static tide_tensor *fill(tide_plan *p, tide_tensor *t, const operand *o,
+                         tide_storage *const *temp_of) {
     *t = (tide_tensor){.refs = 1,
                        .ctx = p->ctx,
                        .rank = o->meta.rank,
@@ -162,9 +168,14 @@ static void fill(tide_plan *p, tide_tensor *t, const operand *o, tide_storage *c
                        .number = o->number};
     memcpy(t->shape, o->meta.shape, sizeof t->shape);
     memcpy(t->stride, o->stride, sizeof t->stride);
+    if (o->slot == SPARSE) {
+        t->ids = t + 1;
+        t->values = fill(p, t->ids, &p->operands[o->ids], temp_of);
+        return fill(p, t->values, &p->operands[o->values], temp_of);
+    }
     if (o->slot == NUMBER) {
         t->storage = &p->ctx->numbers;
-        return;
+        return t + 1;
     }
     const slot *s = &p->slots[o->slot];
     if (s->kind == HELD) t->storage = s->storage;
@@ -174,6 +185,7 @@ static void fill(tide_plan *p, tide_tensor *t, const operand *o, tide_storage *c
     else
         p->outputs[p->noutputs++] =
             (moving){.t = t, .of = p->storage_of[o->slot], .offset = o->offset};
+    return t + 1;
 }
 
 static int is_whole(const operand *o, size_t bytes) {
@@ -205,19 +217,23 @@ static int by_launch(const void *a, const void *b) {
     return ((const change *)a)->launch - ((const change *)b)->launch;
 }
 
-/* What a run may have to put back; what is larger than UNDO_MOST, or on a device, is not. */
+/* What a run may have to put back; what is larger than UNDO_MOST, or on a device, is not. Nor is
+ * what the optimizer changes: once it has begun, a run goes on to its end. */
 static void list_changes(tide_plan *p) {
     size_t all = 0;
     p->undoes = p->dev == tide_cpu();
+    for (p->tail = 0; p->tail < p->nsteps; p->tail++)
+        if (p->steps[p->tail].op->flags & TIDE_INPLACE) break;
+    for (int i = p->tail; i < p->nsteps; i++) p->steps[i].may_stop = 0;
     for (int i = 0; i < p->nslots; i++) {
         const slot *s = &p->slots[i];
-        if (s->changed == NONE) continue;
+        if (s->changed != NONE && s->kind == INPUT) p->in[s->input].bytes = s->bytes;
+        if (s->changed == NONE || s->changed >= p->tail) continue;
         p->changes[p->nchanges++] = (change){.launch = s->changed,
                                              .storage = s->kind == HELD ? s->storage : NULL,
                                              .input = s->input,
                                              .bytes = s->bytes,
                                              .at = all};
-        if (s->kind == INPUT) p->in[s->input].bytes = s->bytes;
         all += rounded(s->bytes);
         if (all > UNDO_MOST) p->undoes = 0;
     }
@@ -304,16 +320,21 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
     ctx->refs++;
     /* the recorder's lists are the plan's now */
 #define TAKE(list) p->list = r->list, r->list = NULL
-    TAKE(in), TAKE(operands), TAKE(out), TAKE(attrs), TAKE(draws), TAKE(slots);
+    TAKE(in), TAKE(operands), TAKE(out), TAKE(attrs), TAKE(draws), TAKE(dials), TAKE(slots);
     p->nin = r->nin, p->nout = r->nout, p->nslots = r->nslots, p->ndraws = r->ndraws;
+    p->ndials = r->ndials, p->nnumbers = r->nnumbers;
     p->nsteps = r->nlaunches;
     r->ntable = r->nslots = r->nin = r->nout = r->ndraws = r->noperands = r->cap_slots = 0;
-    r->cap_operands = r->cap_draws = 0, r->cap_attrs = r->nattrs = 0;
+    r->cap_operands = r->cap_draws = r->ndials = r->cap_dials = 0, r->cap_attrs = r->nattrs = 0;
     tide_recorder_no(r, "it has become a plan");
     p->drawn = r->ended.offset ? r->ended.offset - r->began.offset : 0;
 
     int ntensors = 0;
-    for (int i = 0; i < p->nsteps; i++) ntensors += r->launches[i].nin + r->launches[i].nout;
+    for (int i = 0; i < p->nsteps; i++) {
+        const launch *l = &r->launches[i];
+        for (int k = 0; k < l->nin + l->nout; k++) /* a sparse gradient has two parts */
+            ntensors += p->operands[l->first + k].slot == SPARSE ? 3 : 1;
+    }
     const size_t n = (size_t)p->nslots + 1, m = (size_t)ntensors + 1;
     tide_storage **temp_of = calloc(n, sizeof *temp_of);
     p->storage_of = calloc(n, sizeof *p->storage_of), p->held = calloc(n, sizeof *p->held);
@@ -344,7 +365,6 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
         p->storage_of[p->temps[i].slot] = i;
     }
     list_results(p);
-    list_changes(p);
     tide_tensor *t = p->tensors, **at = p->pointers;
     for (int i = 0; i < p->nsteps; i++) {
         const launch *l = &r->launches[i];
@@ -360,9 +380,10 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
         for (int k = 0; k < l->nin + l->nout; k++) {
             const operand *o = &p->operands[l->first + k];
             if (o->slot == NONE) *at++ = NULL;
-            else fill(p, t, o, temp_of), *at++ = t++;
+            else *at++ = t, t = fill(p, t, o, temp_of);
         }
     }
+    list_changes(p);
     free(temp_of);
     /* the blocks of the eager steps lie idle from now on */
     if (p->arena >= TRIM_FROM) tide_memory_trim(p->dev);
@@ -375,6 +396,7 @@ tide_plan_facts tide_plan_ask(const tide_plan *p) {
                              .nout = p->nout,
                              .launches = p->nsteps,
                              .slots = p->nslots,
+                             .numbers = p->nnumbers,
                              .arena = (int64_t)p->arena,
                              .temporaries = p->temporaries};
 }
@@ -528,6 +550,15 @@ static tide_status start_draws(tide_plan *p) {
     return TIDE_OK;
 }
 
+static void turn_dials(tide_plan *p, const double *numbers) {
+    for (int i = 0; i < p->ndials; i++) {
+        const dial *d = &p->dials[i];
+        void *at = (char *)p->steps[d->launch].attrs + d->at;
+        if (d->whole) *(int64_t *)at = (int64_t)numbers[d->number];
+        else *(double *)at = numbers[d->number];
+    }
+}
+
 /* What kernels keep of temporaries goes with the step, as it does with their storages. */
 static void forget_temps(tide_plan *p) {
     for (int i = 0; i < p->ntemps; i++) {
@@ -539,7 +570,8 @@ static void forget_temps(tide_plan *p) {
     }
 }
 
-tide_status tide_plan_run(tide_plan *p, tide_tensor *const *in, tide_tensor **out, int *undone) {
+tide_status tide_plan_run(tide_plan *p, tide_tensor *const *in, const double *numbers,
+                          tide_tensor **out, int *undone) {
     tide_ctx *ctx = p->ctx;
     const tide_rng rng = ctx->rng;
     int at = 0, changed = 0;
@@ -552,17 +584,19 @@ tide_status tide_plan_run(tide_plan *p, tide_tensor *const *in, tide_tensor **ou
     if (st == TIDE_OK) st = start_draws(p);
     if (st == TIDE_OK) {
         move(p, in, arena);
-        for (; at < p->nsteps && st == TIDE_OK; at++) {
+        turn_dials(p, numbers);
+        for (; at < p->nsteps; at++) {
             if (p->undoes) changed = keep_changed(p, changed, at, in, arena);
-            st = tide_go_on(ctx);
-            if (st == TIDE_OK) st = tide_launch(ctx, &p->steps[at]);
+            if (at <= p->tail && (st = tide_go_on(ctx)) != TIDE_OK) break;
+            if ((st = tide_launch(ctx, &p->steps[at])) != TIDE_OK) break;
         }
         forget_temps(p);
     }
     for (int i = 0; i < p->nout && st == TIDE_OK; i++) st = hand_out(p, p->out[i], in, &out[i]);
     if (st != TIDE_OK) {
-        if (p->undoes) undo(p, changed, in, arena);
-        else *undone = !p->nchanges || p->changes[0].launch >= at;
+        if (at > p->tail) *undone = 0;
+        else if (p->undoes) undo(p, changed, in, arena);
+        else *undone = !p->nchanges || p->changes[0].launch > at;
         ctx->rng = rng;
         for (int i = 0; i < p->nout; i++) tide_release(out[i]), out[i] = NULL;
     }

@@ -41,12 +41,16 @@ void tide_plan_free(tide_plan *);
 int tide_plan_fits(const tide_plan *, int nin, tide_tensor *const *in);
 /* Are the tensors at whose versions the program looked while it was recorded unchanged? */
 int tide_plan_holds(const tide_plan *);
-/* Runs it. `out` gets new tensors, NULL where the step gave none. Where it fails, *undone says
- * whether everything is as it was before, so that the step may run eagerly. */
-tide_status tide_plan_run(tide_plan *, tide_tensor *const *in, tide_tensor **out, int *undone);
+/* Runs it. `numbers`: the attributes that change from step to step, for each launch of an op that
+ * has such, in the order of its `live`. `out` gets new tensors, NULL where the step gave none.
+ * Where it fails, *undone says whether everything is as it was before, so that the step may run
+ * eagerly.
+ */
+tide_status tide_plan_run(tide_plan *, tide_tensor *const *in, const double *numbers,
+                          tide_tensor **out, int *undone);
 
 typedef struct {
-    int nin, nout, launches, slots;
+    int nin, nout, launches, slots, numbers;
     int64_t arena, temporaries; /* bytes; temporaries: what they would take one beside the other */
 } tide_plan_facts;
 tide_plan_facts tide_plan_ask(const tide_plan *);

@@ -74,12 +74,27 @@ static int slot_of(tide_recorder *r, tide_storage *s) {
     return (*at = ++r->nslots) - 1;
 }
 
+static int add_operand(tide_recorder *r, const operand *o) {
+    if (!room(&r->operands, r->noperands, &r->cap_operands, sizeof *r->operands)) {
+        no_memory(r);
+        return NONE;
+    }
+    r->operands[r->noperands] = *o;
+    return r->noperands++;
+}
+
+/* Notes a sparse gradient, whose parts were noted. */
+static int note_sparse(tide_recorder *r, const tide_tensor *t, int ids, int values) {
+    const operand o = {.slot = SPARSE, .meta = tide_meta_of(t), .ids = ids, .values = values};
+    return add_operand(r, &o);
+}
+
 /* Notes a tensor; NONE: no memory, or the recording is refused. */
 static int note(tide_recorder *r, tide_tensor *t, int writes, const char *what) {
     operand o = {.slot = NONE};
     if (t && tide_is_sparse(t)) {
-        o.slot = SPARSE, o.meta = tide_meta_of(t);
-        o.ids = note(r, t->ids, 0, what), o.values = note(r, t->values, 0, what);
+        const int ids = note(r, t->ids, 0, what), values = note(r, t->values, 0, what);
+        return note_sparse(r, t, ids, values);
     } else if (t) {
         o.meta = tide_meta_of(t);
         memcpy(o.stride, t->stride, sizeof o.stride);
@@ -101,12 +116,7 @@ static int note(tide_recorder *r, tide_tensor *t, int writes, const char *what) 
         if (writes && s->kind != TEMP && s->changed == NONE) s->changed = r->nlaunches;
         if (s->kind == INPUT) o.offset -= r->in[s->input].distance, o.is_view = 1;
     }
-    if (!room(&r->operands, r->noperands, &r->cap_operands, sizeof *r->operands)) {
-        no_memory(r);
-        return NONE;
-    }
-    r->operands[r->noperands] = o;
-    return r->noperands++;
+    return add_operand(r, &o);
 }
 
 /* Counters that the context's generator gave during the step, here or to the op whose numbers this
@@ -125,6 +135,27 @@ static void note_draws(tide_recorder *r, const tide_op *op, char *attrs) {
         }
         r->draws[r->ndraws++] =
             (draw){.launch = r->nlaunches, .at = a[i].offset, .from = g->offset - r->began.offset};
+    }
+}
+
+/* Attributes that change from step to step: for each launch of an op with some, a run is given a
+ * number for each word of the op's list, whether the op has it or not. */
+static void note_dials(tide_recorder *r, const tide_op *op) {
+    const tide_arg *a = op->args();
+    for (const char *word = op->live; word && *word; r->nnumbers++) {
+        const size_t n = strcspn(word, " ");
+        for (int i = 0; i < op->nargs; i++) {
+            if (strlen(a[i].name) != n || memcmp(a[i].name, word, n) != 0) continue;
+            if (!room(&r->dials, r->ndials, &r->cap_dials, sizeof *r->dials)) {
+                no_memory(r);
+                return;
+            }
+            r->dials[r->ndials++] = (dial){.launch = r->nlaunches,
+                                           .at = a[i].offset,
+                                           .whole = a[i].kind == TIDE_ARG_INT,
+                                           .number = r->nnumbers};
+        }
+        word += n + (word[n] == ' ');
     }
 }
 
@@ -178,14 +209,19 @@ void tide_recorder_note(tide_ctx *ctx, const tide_step *s) {
         r->attrs = more, r->cap_attrs = cap;
     }
     if (!room(&r->launches, r->nlaunches, &r->cap_launches, sizeof *r->launches)) no_memory(r);
-    const int first = r->noperands;
-    for (int i = 0; i < s->nin; i++)
+    int parts = r->noperands; /* of sparse gradients, which come before the launch's operands */
+    for (int i = 0; i < s->nin && !r->why[0]; i++)
         if (s->in[i] && tide_is_sparse(s->in[i]))
-            tide_recorder_no(r, "%s takes a sparse gradient", op->name);
+            note(r, s->in[i]->ids, 0, op->name), note(r, s->in[i]->values, 0, op->name);
+    const int first = r->noperands;
     for (int i = 0; i < s->nin && !r->why[0]; i++) {
-        note(r, s->in[i], 0, op->name);
+        if (s->in[i] && tide_is_sparse(s->in[i])) {
+            note_sparse(r, s->in[i], parts, parts + 1);
+            parts += 2;
+        } else note(r, s->in[i], 0, op->name);
+        if (r->why[0]) return;
         const operand *o = &r->operands[r->noperands - 1];
-        if (r->why[0] || o->slot < 0) continue;
+        if (o->slot < 0) continue;
         slot *its = &r->slots[o->slot];
         if (i < 32 && op->relays >> i & 1) its->relaid = 1;
         if (tide_written(op, s->nlist, i) && its->kind != TEMP && its->changed == NONE)
@@ -196,6 +232,7 @@ void tide_recorder_note(tide_ctx *ctx, const tide_step *s) {
     if (size) memset(r->attrs + r->nattrs, 0, size);
     if (op->attrs_size) copy_attrs(op, r->attrs + r->nattrs, s->attrs);
     note_draws(r, op, r->attrs + r->nattrs);
+    note_dials(r, op);
     r->launches[r->nlaunches++] = (launch){.op = op,
                                            .nin = s->nin,
                                            .nout = s->nout,
@@ -293,7 +330,7 @@ void tide_recorder_free(tide_recorder *r) {
     tide_recorder_close(r);
     tide_ctx_unref(r->ctx);
     free(r->in), free(r->slots), free(r->operands), free(r->launches), free(r->draws);
-    free(r->attrs), free(r->table), free(r->out), free(r);
+    free(r->dials), free(r->attrs), free(r->table), free(r->out), free(r);
 }
 
 const char *tide_recorder_why(const tide_recorder *r) { return r->why[0] ? r->why : NULL; }
@@ -308,17 +345,22 @@ static int same_operand(const operand *a, const operand *b) {
         a->number == b->number && a->is_view == b->is_view && a->shares == b->shares;
 }
 
-/* Attributes but for the counters that move. */
-static int same_attrs(const tide_recorder *a, const tide_recorder *b, int i) {
+/* Attributes but for the counters that move and what a run is given; `drawn` and `dialled`
+ * are the first ones that are not before launch i. */
+static int same_attrs(const tide_recorder *a, const tide_recorder *b, int i, int *drawn,
+                      int *dialled) {
     const launch *la = &a->launches[i], *lb = &b->launches[i];
     _Alignas(16) unsigned char x[TIDE_MAX_ATTRS], y[TIDE_MAX_ATTRS];
     memcpy(x, a->attrs + la->attrs, la->op->attrs_size);
     memcpy(y, b->attrs + lb->attrs, la->op->attrs_size);
-    for (int k = 0; k < a->ndraws; k++)
-        if (a->draws[k].launch == i) {
-            memset(x + a->draws[k].at, 0, sizeof(tide_rng));
-            memset(y + a->draws[k].at, 0, sizeof(tide_rng));
-        }
+    for (; *drawn < a->ndraws && a->draws[*drawn].launch == i; ++*drawn) {
+        memset(x + a->draws[*drawn].at, 0, sizeof(tide_rng));
+        memset(y + a->draws[*drawn].at, 0, sizeof(tide_rng));
+    }
+    for (; *dialled < a->ndials && a->dials[*dialled].launch == i; ++*dialled) {
+        memset(x + a->dials[*dialled].at, 0, sizeof(double));
+        memset(y + a->dials[*dialled].at, 0, sizeof(double));
+    }
     return !memcmp(x, y, la->op->attrs_size);
 }
 
@@ -335,7 +377,7 @@ int tide_recorder_same(const tide_recorder *a, tide_recorder *b) {
     int same = a->nin == b->nin && a->nout == b->nout && a->dev == b->dev && a->mode == b->mode;
     for (int i = 0; i < a->nin && same; i++) same = same_form(&a->in[i], &b->in[i]);
     if (!same) tide_recorder_no(b, "two steps took tensors of other forms");
-    for (int i = 0; i < a->nlaunches && i < b->nlaunches && same; i++) {
+    for (int i = 0, drawn = 0, dialled = 0; i < a->nlaunches && i < b->nlaunches && same; i++) {
         const launch *x = &a->launches[i], *y = &b->launches[i];
         same = x->op == y->op && x->nin == y->nin && x->nout == y->nout && x->nlist == y->nlist &&
             x->existing == y->existing && x->first == y->first && x->attrs == y->attrs;
@@ -344,7 +386,7 @@ int tide_recorder_same(const tide_recorder *a, tide_recorder *b) {
                              y->op->name);
         for (int k = 0; k < (same ? x->nin + x->nout : 0) && same; k++)
             same = same_operand(&a->operands[x->first + k], &b->operands[y->first + k]);
-        if (same && !same_attrs(a, b, i)) same = 0;
+        if (same && !same_attrs(a, b, i, &drawn, &dialled)) same = 0;
         if (!same) tide_recorder_no(b, "two steps called %s with other arguments", x->op->name);
     }
     if (same && a->nlaunches != b->nlaunches)

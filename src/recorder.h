@@ -43,6 +43,13 @@ typedef struct { /* counters of random numbers in a launch's attributes, from th
     uint64_t from;
 } draw;
 
+typedef struct { /* an attribute that changes from step to step (`live` of the op) */
+    int launch;
+    size_t at;
+    int whole;  /* it is an integer */
+    int number; /* which of the numbers that a run is given */
+} dial;
+
 typedef struct { /* what an input must be */
     tide_meta meta;
     int64_t stride[TIDE_MAX_RANK];
@@ -67,11 +74,12 @@ struct tide_recorder {
     operand *operands;
     launch *launches;
     draw *draws;
+    dial *dials;
     char *attrs;
     int *table; /* open addressing: number of a slot + 1, by id */
     int *out;   /* operands */
-    int nin, nout, nslots, noperands, nlaunches, ndraws, ntable;
-    int cap_slots, cap_operands, cap_launches, cap_draws;
+    int nin, nout, nslots, noperands, nlaunches, ndraws, ndials, nnumbers, ntable;
+    int cap_slots, cap_operands, cap_launches, cap_draws, cap_dials;
     size_t nattrs, cap_attrs;
 };
 

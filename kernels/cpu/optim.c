@@ -534,10 +534,10 @@ TIDE_KERNEL(lion_step_) {
 /* -- other list ops -- */
 
 /* y[j] = a y[j] + b x[j] over two lists; x may be sparse or have any strides. */
-static tide_status mix(tide_kcall *c, REAL a, REAL b) {
+static tide_status mix(tide_kcall *c, const tide_buf *lists, REAL a, REAL b) {
     const int n = c->nlist;
     for (int i = 0; i < n; i++) {
-        const tide_buf *y = &c->in[i], *x = &c->in[n + i];
+        const tide_buf *y = &lists[i], *x = &lists[n + i];
         REAL *yp = y->p;
         const int64_t size = tide_buf_numel(y);
         if (!x->p || !size) continue;
@@ -564,12 +564,13 @@ static tide_status mix(tide_kcall *c, REAL a, REAL b) {
     }
     return TIDE_OK;
 }
-TIDE_KERNEL(ema_step_) { /* averages, params */
+TIDE_KERNEL(ema_step_) { /* guard, averages, params */
     const tide_ema_step__attrs *at = c->attrs;
-    return mix(c, (REAL)at->momentum, (REAL)(1 - at->momentum));
+    const double stays = number_of(c, at->step) <= 1 ? 0 : at->momentum;
+    return is_bad(c) ? TIDE_OK : mix(c, c->in + 1, (REAL)stays, (REAL)(1 - stays));
 }
 TIDE_KERNEL(accumulate_step_) { /* sums, grads */
-    return mix(c, 1, (REAL)((const tide_accumulate_step__attrs *)c->attrs)->scale);
+    return mix(c, c->in, 1, (REAL)((const tide_accumulate_step__attrs *)c->attrs)->scale);
 }
 
 TIDE_KERNEL(global_norm_) {

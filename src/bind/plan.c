@@ -18,7 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 8, MANY = 256, COPIED_MOST = 4, SOME = 16 /* values that are read together */ };
+enum {
+    MOST = 8,
+    MANY = 256,
+    COPIED_MOST = 4,
+    NUMBERS = 1024,
+    SOME = 16 /* values that are read together */
+};
 
 typedef struct {
     int owner, key; /* where they lie on the watch's stack; key 0: the owner's length is meant */
@@ -353,15 +359,18 @@ static int plan_for(const set *s, int n, tide_tensor *const *in) {
     return -1;
 }
 
-/* plans_run(set, tensor ...): runs the plan for such tensors. Returns its results, false where the
- * step gave none, or true where it has none at all. Nothing: there is no plan for them, or it
- * failed and the eager step can say why. nil, true: a field that is watched has changed. */
+/* plans_run(set, tensor ..., number ...): runs the plan for such tensors with these numbers.
+ * Returns its results, false where the step gave none, or true where it has none at all. Nothing:
+ * there is no plan for them, or it failed and the eager step can say why. nil, true: a field that
+ * is watched has changed. */
 static int plans_run(lua_State *L) {
     set *s = luaL_checkudata(L, 1, set_name);
-    const int n = lua_gettop(L) - 1;
+    int n = lua_gettop(L) - 1;
+    const int all = n;
+    while (n > 0 && lua_type(L, n + 1) == LUA_TNUMBER) n--;
     tide_ctx *ctx = tideL_ctx(L);
-    if (!s->n || n > MANY || ctx->calling || ctx->walking || ctx->rule || ctx->differentiating ||
-        ctx->profile || ctx->recorder || ctx->steps)
+    if (!s->n || n > MANY || all - n > NUMBERS || ctx->calling || ctx->walking || ctx->rule ||
+        ctx->differentiating || ctx->profile || ctx->recorder || ctx->steps)
         return 0;
     tide_tensor *few[16], **in = few;
     luaL_checkstack(L, 16, "tide");
@@ -369,6 +378,7 @@ static int plans_run(lua_State *L) {
     const int k = read_inputs(L, n, in) ? plan_for(s, n, in) : -1;
     if (k < 0) return 0;
     tide_plan *p = s->plan[k];
+    if (tide_plan_ask(p).numbers != all - n) return 0;
     if (first_changed(s) >= 0 || !tide_plan_holds(p)) {
         lua_pushnil(L);
         lua_pushboolean(L, 1);
@@ -381,8 +391,10 @@ static int plans_run(lua_State *L) {
     for (int i = 0; i < nout; i++) tideL_new(L);
     tideL_here(L, ctx); /* finalizers may have run other coroutines, or released tensors */
     if (!read_inputs(L, n, in) || plan_for(s, n, in) != k) return 0;
+    double numbers[NUMBERS];
+    for (int i = n; i < all; i++) numbers[i - n] = lua_tonumber(L, 2 + i);
     int undone;
-    const tide_status st = tide_plan_run(p, in, out, &undone);
+    const tide_status st = tide_plan_run(p, in, numbers, out, &undone);
     if (st == TIDE_EINTERRUPT || (st != TIDE_OK && !undone)) return tideL_raise(L, ctx, st);
     if (st != TIDE_OK) return 0;
     for (int i = 0; i < nout; i++) {

@@ -96,7 +96,8 @@ static tide_status numbered(tide_call *c, int64_t number) {
     if (number < 1) return tide_op_fail(c, TIDE_EARG, "step counts from 1 (got %ld)", (long)number);
     return TIDE_OK;
 }
-#define LIVE "step learning_rate grad_scale u_product"
+/* In the order in which Optimizer:_dials gives them; lag_ is set at each launch. */
+#define LIVE "step learning_rate grad_scale u_product lag_"
 #define STEP(name, needed, number)                                                                \
     static tide_status name##_infer(tide_call *c) {                                               \
         const tide_##name##_attrs *a = c->attrs;                                                  \
@@ -126,13 +127,15 @@ STEP(lion_step_, 1u, 1);
 
 static tide_status pair_infer(tide_call *c) {
     TIDE_TRY(first_list(c));
+    if (c->op->nin) TIDE_TRY(guard_checks(c));
     for (int i = 0; i < c->nlist; i++) {
         TIDE_TRY(like_first(c, 0, i, 1));
         if (entry(c, 1, i)) TIDE_TRY(like_first(c, 1, i, 0));
     }
     return TIDE_OK;
 }
-TIDE_DESCRIBE(ema_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = pair_infer);
+TIDE_DESCRIBE(ema_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = pair_infer,
+              .live = LIVE);
 TIDE_DESCRIBE(accumulate_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE,
               .infer = pair_infer);
 

@@ -98,6 +98,7 @@ local Optimizer = object.class("Optimizer", nil, {
     end
     self.groups = groups.checked(self.groups, self:_class_name())
     self.built, self.strategy, self._factor, self._part = false, false, false, false
+    self._noted = false -- of a step that is recorded: the part of each call of an op
     self._slots, self._excluded, self._options = {}, {}, {}
   end,
 })

@@ -149,6 +149,13 @@ local function decay_of(part, decay)
   return decay ~= 0 and decay or nil
 end
 
+--- The rate of a part, `rate` being the optimizer's.
+function groups.rate(self, part, rate)
+  local own = part.group.learning_rate or rate
+  own = type(own) == "number" and own or own(self._iterations)
+  return own * (part.group.rate_factor or 1)
+end
+
 --- Calls the optimizer's step for each group with gradients.
 --- @param o table the options of the step; rate and decay are those outside of groups
 function groups.each(self, grads, places, o)
@@ -162,9 +169,7 @@ function groups.each(self, grads, places, o)
       end
     end
     if #g > 0 then
-      local own = part.group.learning_rate or rate
-      own = type(own) == "number" and own or own(self._iterations)
-      o.learning_rate = own * (part.group.rate_factor or 1)
+      o.learning_rate = groups.rate(self, part, rate)
       o.weight_decay = decay_of(part, decay)
       self._part = part
       self:_calls(g, p, o)

@@ -42,12 +42,22 @@ function masters.follow(halved)
   end
 end
 
---- The parameters become their masters' rounding.
-function masters.round(halved)
+--- The parameters become their masters' rounding; who calls it notes that.
+function masters.narrow(halved)
   core.ops.narrow_step_(halved.params, halved.masters)
+end
+
+--- Notes that the parameters are their masters' rounding.
+function masters.note(halved)
   for k, v in ipairs(halved.params) do
     halved.seen[k] = v:version()
   end
+end
+
+--- The parameters become their masters' rounding, which is noted.
+function masters.round(halved)
+  masters.narrow(halved)
+  masters.note(halved)
 end
 
 return masters

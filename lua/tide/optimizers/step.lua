@@ -174,9 +174,14 @@ local function reduced(self, strategy, grads, places)
     self:_class_name())
 end
 
-local function update(self, grads, places, strategy)
+-- What gradients are multiplied with.
+local function scale_of(self)
   local factor = self._factor or self.loss_scale_factor
-  local scale = factor and 1 / factor or 1
+  return factor and 1 / factor or 1
+end
+
+local function update(self, grads, places, strategy)
+  local scale = scale_of(self)
   local steps = self.gradient_accumulation_steps
   if steps then
     self._sums = self._sums or like_all(self)
@@ -197,7 +202,20 @@ local function update(self, grads, places, strategy)
   end
 end
 
-local function moving_average(self)
+-- What tells of a bad loss, in the dtype of the op.
+local function guard_for(guard, dtype)
+  return guard and guard.dtype ~= dtype and ops.cast(guard, dtype) or guard
+end
+
+-- Notes a call of an op whose numbers change from step to step, where the step is recorded.
+local function note_call(self)
+  local calls = self._noted
+  if calls then
+    calls[#calls + 1] = self._part
+  end
+end
+
+local function moving_average(self, guard)
   if not self.use_ema then
     return
   end
@@ -205,9 +223,11 @@ local function moving_average(self)
   if not self._average then -- switched on between two steps: begins with the weights as they are
     self._average, n = like_all(self), 0
   end
+  self._part = false
   by_dtype(self, self._average, nil, function(some, at)
+    note_call(self)
     core.ops.ema_step_(some, at and pick(self._stepped, at) or self._stepped,
-      n ~= 0 and self.ema_momentum or 0.0)
+      { momentum = self.ema_momentum, step = n + 1, guard = guard_for(guard, some[1].dtype) })
   end)
   local every = self.ema_overwrite_frequency
   if every and (n + 1) % every == 0 then
@@ -222,11 +242,8 @@ local function step(self, grads, places, guard)
   end
   grads, places = present(self, grads, places)
   self._options.guard = guard
-  if self._halved then
-    masters.follow(self._halved)
-  end
   update(self, grads, places, strategy)
-  moving_average(self)
+  moving_average(self, guard)
   if self._constraints == nil then
     local found = false
     for i = 1, #self._params do
@@ -245,13 +262,48 @@ local function step(self, grads, places, guard)
     end
   end
   if self._halved then
-    masters.round(self._halved)
+    masters.narrow(self._halved)
+  end
+end
+
+-- What Lua does around a step, whether its ops are called or replayed: before it,
+function Optimizer:_begin()
+  self._noted = false
+  if self._halved then
+    local _ <close> = core.recording(false)
+    masters.follow(self._halved)
+  end
+end
+
+-- and behind it.
+function Optimizer:_end()
+  if self._halved then
+    masters.note(self._halved)
   end
   self._iterations = self._iterations + 1
 end
 
+-- The numbers that the op's calls get at the next step, in the order of LIVE (src/ops/optim.c),
+-- behind what `out` holds. `calls`: the part of the groups that each was for, or false.
+function Optimizer:_dials(calls, out)
+  local number, rate, scale, n = self:_number() + 1, self:_current_rate(), scale_of(self), #out
+  for i = 1, #calls do
+    local part = calls[i]
+    out[n + 1], out[n + 2] = number, part and groups.rate(self, part, rate) or rate
+    out[n + 3], out[n + 4], out[n + 5] = scale, 0, 0
+    n = n + 5
+  end
+end
+
 -- `guard`: what tells the op that the loss is bad (training/steps.lua).
 function Optimizer:_apply(grads, places, guard)
+  self:_begin()
+  self:_step(grads, places, guard)
+  self:_end()
+end
+
+-- The calls of ops alone.
+function Optimizer:_step(grads, places, guard)
   local _ <close> = parts.enter "optimizer"
   local _ <close> = core.recording(false)
   local ok, e = pcall(step, self, grads, places, guard)
@@ -274,6 +326,7 @@ function Optimizer:_run(grads, places, scale)
   self._part = false
   split = split and (split.given or o.weight_decay or self.adam_weight_decay)
   if not split and not dtypes_of(self) then
+    note_call(self)
     return self:_call(grads, places, o)
   end
   if self.global_clipnorm then -- the norm is over all gradients, not over those of one call
@@ -291,8 +344,8 @@ end
 function Optimizer:_calls(grads, places, o)
   local guard = o.guard
   by_dtype(self, grads, places, function(some, at)
-    local dtype = at and self._stepped[at[1]].dtype
-    o.guard = guard and dtype and guard.dtype ~= dtype and ops.cast(guard, dtype) or guard
+    o.guard = guard_for(guard, at and self._stepped[at[1]].dtype or guard and guard.dtype)
+    note_call(self)
     self:_call(some, at, o)
   end)
   o.guard = guard

@@ -3,6 +3,7 @@ local S = require "tide.private"
 local core = require "tide.core"
 local Model = require "tide.models.model"
 local replay = require "tide.training.replay"
+local steps = require "tide.training.steps"
 local strategies = require "tide.distribute"
 
 local explain = {}
@@ -53,9 +54,11 @@ end
 local function row_of(model, step)
   local row = { step = step, plans = 0, launches = 0, bytes = 0 }
   row.why = refused(model, step)
-  local seen = false
+  local seen, T = false, model[S].training
+  local apart = T and not row.why and T.optimizer and (T.apart or steps.asks(T))
+  local rooms = step == "train" and apart and "gradients" or step
   for name, room in pairs(not row.why and model[S].plans or {}) do
-    if name:match "^%a+" == step then
+    if name:match "^%a+" == rooms then
       seen = true
       for _, f in ipairs(core.plans_facts(room.set)) do
         row.plans = row.plans + 1
@@ -65,8 +68,10 @@ local function row_of(model, step)
       row.why = row.why or room.why
     end
   end
-  row.why = row.why or not seen and "has not run yet"
-    or row.plans == 0 and "no two steps were compared yet" or nil
+  row.why = row.why or not seen and (step == "metrics" and not apart
+    and "part of the training step" or "has not run yet")
+    or row.plans == 0 and "no two steps were compared yet"
+    or rooms == "gradients" and "the optimizer steps op by op: " .. apart or nil
   return row
 end
 
@@ -74,13 +79,14 @@ end
 ---
 --- A step of predicting, training or testing that two runs have made of the same ops, on tensors of
 --- the same shapes, is recorded, and from then on replayed: the same kernels with the same results,
---- without what is around them. Training steps are replayed up to the gradients; then the optimizer
---- steps; then the metrics are replayed. The rows say for each kind of step how many plans there
---- are (one for each shape of a batch), how many launches the longest has and how many bytes it
---- needs while it runs. `why` tells why the last step ran op by op: it looks at values, a layer or
---- loss has code of one's own, a result has a mask, fields of layers changed, and so on. While
---- `tide.profile` or hooks watch, and with `compile { run_eagerly = true }` or `TIDE_PLAN=0` in the
---- environment, all steps do.
+--- without what is around them. Where the optimizer's step cannot be (it looks at values, gradients
+--- are accumulated), training steps are replayed up to the gradients, and the metrics by a plan of
+--- their own. The rows say for each kind of step how many plans there are (one for each shape of a
+--- batch), how many launches the longest has and how many bytes it needs while it runs. `why` tells
+--- why the last step, or a part of it, ran op by op: it looks at values, a layer or loss has code
+--- of one's own, a result has a mask, fields of layers changed, and so on. While `tide.profile` or
+--- hooks watch, and with `compile { run_eagerly = true }` or `TIDE_PLAN=0` in the environment, all
+--- steps do.
 ---
 ---     local model = tide.Sequential { tide.Input { 3 }, tide.layers.Dense { 2 } }
 ---     for _ = 1, 4 do model:predict_on_batch(tide.ones { 1, 3 }) end

@@ -1,10 +1,11 @@
 --- Training and test steps that are replayed (replay.lua): what they are given, and what Lua does
 --- beside their plans.
 --
--- A training step is two plans. The first one goes from the batch to the gradients of all
--- parameters: it is given the data, the guard of bad losses and the sums of the means of losses.
--- Then the optimizer steps as always. The second one takes targets, predictions and weights into
--- the metrics. A test step is one plan.
+-- A training step is one plan, the optimizer's step its end: it is given the data, the guard of bad
+-- losses, the sums of metrics, and the numbers of the step (`Optimizer:_dials`). Where the
+-- optimizer's step cannot be recorded it is two plans. The first one goes from the batch to the
+-- gradients of all parameters, the second one takes targets, predictions and weights into the
+-- metrics; then the optimizer steps as always. A test step is one plan.
 --
 -- Metrics count in Lua how many values they saw: a plan notes by how much, and the count goes on.
 local core = require "tide.core"
@@ -95,6 +96,7 @@ end
 local TRAINING = { "loss", "metrics", "own_loss", "own_metrics", "optimizer", "by_host" }
 local OPTIMIZER = { "loss_scale_factor", "strategy", "scale_loss", "_takes_rows" }
 
+-- `trains`: "whole", "gradients", or false of a test step.
 local function look(model, T, all, trains)
   return function(w)
     w:model(model)
@@ -118,6 +120,9 @@ local function look(model, T, all, trains)
         w:refuse("the optimizer scales the loss as it goes (%s)", T.optimizer:_class_name())
       end
       w:fields(T.optimizer, OPTIMIZER)
+      if trains == "whole" then
+        w:optimizer(T.optimizer)
+      end
       for _, p in ipairs(T.params) do
         w.tensors[#w.tensors + 1] = p
       end
@@ -239,8 +244,49 @@ end
 
 -- ---- steps ----
 
--- Runs a step as always, noting it. `trains`: up to the gradients, which with the predictions are
--- what it gives; else all of it.
+-- The numbers of calls of the optimizer are those of the room's plans.
+local function note_calls(room, calls)
+  local known = room.calls or calls
+  local same = #known == #calls
+  for i = 1, #calls do
+    same = same and known[i] == calls[i]
+  end
+  room.calls = known
+  return same
+end
+
+-- Runs a whole training step, noting it. Where no such step can be recorded, those that follow end
+-- at the gradients.
+local function whole(model, T, steps, x, y, w, room, inputs, n)
+  local before, optimizer, calls = counts_of(room.sums), T.optimizer, {}
+  optimizer:_begin()
+  local _, made = replay.record(room, inputs, n, function(given, over)
+    local bx, by, bw = restore(x, y, w, given)
+    local grads
+    do
+      local listening <close> = hear(T, { learned = function(all) -- luacheck: ignore
+        grads = all
+      end })
+      steps._pass(model, T, bx, by, bw, true)
+    end
+    T.y_list, T.p_list, T.w_list = {}, {}, {} -- nothing outlives the step
+    optimizer._noted = over and calls or false
+    steps.apply(T, grads, T.guard, true)
+    optimizer._noted = false
+    return over and over {}
+  end, look(model, T, room.all, "whole"))
+  optimizer:_end()
+  if made and not (note_counts(room, room.sums, before) and note_calls(room, calls)) then
+    changed(room)
+    room.off = true
+  elseif made then
+    room.params = T.params
+  end
+  T.apart = room.gave_up or room.off and room.why
+end
+
+-- Runs a test step (`trains` false) as always, noting it, or a training step, up to the gradients,
+-- which with the predictions are what is noted of it.
 local function eagerly(model, T, steps, trains, x, y, w, room, inputs, n)
   local before = counts_of(room.sums)
   local _, made = replay.record(room, inputs, n, function(given, over)
@@ -250,10 +296,8 @@ local function eagerly(model, T, steps, trains, x, y, w, room, inputs, n)
       T.y_list, T.p_list, T.w_list = {}, {}, {} -- nothing outlives the step
       return over and over {}
     end
-    local noting = { update = function(ys, ps, ws)
-      return update_metrics(model, T, ys, plain(ps), ws)
-    end }
-    function noting.learned(grads)
+    local noting = { update = true }
+    function noting.learned(grads, guard)
       local results = {}
       for i = 1, #T.params do
         results[i] = grads[i] or false
@@ -265,6 +309,12 @@ local function eagerly(model, T, steps, trains, x, y, w, room, inputs, n)
         end
       end
       over(results, true)
+      if T.metrics then
+        local ys, ps, ws = table.unpack(noting.parts, 1, 3)
+        local _ <close> = core.recording(false)
+        update_metrics(model, T, ys, plain(ps), ws)
+      end
+      steps.apply_unless_bad(T, grads, guard)
     end
     local listening <close> = hear(T, noting) -- luacheck: ignore
     steps._pass(model, T, bx, by, bw, trains)
@@ -286,11 +336,11 @@ local function prepare(model, T, trains, x, y, w)
       or strategies.of(T.optimizer)) then
     return nil
   end
-  local inputs, kind = data_of(trains and "train" or "test", x, y, w)
+  local inputs, kind = data_of(trains == "whole" and "train" or trains or "test", x, y, w)
   if not inputs then
     return nil
   end
-  local room, n = enter(model, T, kind, true, not trains), #inputs
+  local room, n = enter(model, T, kind, true, trains ~= "gradients"), #inputs
   if trains and room.params and not same_parameters(room, T.params) then
     changed(room)
     room.params = nil
@@ -305,9 +355,31 @@ end
 --- A training step of a compiled model, if it can be replayed or noted; whether it is done.
 --- @param steps table tide.training.steps
 function planned.train(model, T, x, y, w, steps)
-  local room, inputs, n = prepare(model, T, true, x, y, w)
+  local asks = T.apart or steps.asks(T)
+  local trains = asks and "gradients" or "whole"
+  local room, inputs, n = prepare(model, T, trains, x, y, w)
   if not room then
     return false
+  elseif not asks then
+    local optimizer = T.optimizer
+    optimizer:_begin()
+    local given = #inputs
+    if room.calls then
+      optimizer:_dials(room.calls, inputs)
+    end
+    local ran, differs = plans_run(room.set, table.unpack(inputs))
+    if ran then
+      go_on_counting(room, room.sums)
+      optimizer:_end()
+      return true
+    elseif differs then
+      changed(room)
+    end
+    for i = #inputs, given + 1, -1 do
+      inputs[i] = nil
+    end
+    whole(model, T, steps, x, y, w, room, inputs, n)
+    return true
   end
   local params = #T.params
   local out = { plans_run(room.set, table.unpack(inputs)) }
@@ -315,7 +387,7 @@ function planned.train(model, T, x, y, w, steps)
     if out[2] then
       changed(room)
     end
-    eagerly(model, T, steps, true, x, y, w, room, inputs, n)
+    eagerly(model, T, steps, trains, x, y, w, room, inputs, n)
     return true
   end
   go_on_counting(room, room.sums)
@@ -323,12 +395,12 @@ function planned.train(model, T, x, y, w, steps)
   for i = #out, params + 1, -1 do
     out[i] = nil
   end
-  steps.apply_unless_bad(T, out, T.guard)
   if predictions then
     local _ <close> = core.recording(false)
     update_metrics(model, T, steps._parts(T, y, predictions, w))
     T.y_list, T.p_list, T.w_list = {}, {}, {} -- predictions hold the memory of all the step
   end
+  steps.apply_unless_bad(T, out, T.guard)
   return true
 end
 

@@ -3,8 +3,7 @@
 --
 -- A step runs as always until two runs on tensors of the same forms made the same calls; from then
 -- on a plan runs in its place. What the plan does not do, what Lua counts beside the ops (steps,
--- values in metrics), is done here. The step of the optimizer is no part of a plan: its Lua code
--- runs between the plan of loss and gradients and that of the metrics, with all its rules.
+-- values in metrics), is done here.
 --
 -- `model[S].plans` holds a room for each kind of step and each structure of its data: { set =
 -- core.plans, forms = what is known of each form, why = why it runs eagerly }.
@@ -124,14 +123,14 @@ end
 function replay.drop(room, why)
   room.changes = room.changes + 1
   room.set, room.forms, room.count, room.made = core.plans(room.own, room), {}, 0, 0
-  room.counts = nil
+  room.counts, room.calls, room.gave_up = nil, nil, nil
   room.off = room.changes > MOST_CHANGES
   room.why = room.off and "what it hangs on changes again and again" or why
 end
 
 local function refuse(room, note, why)
   note.off, note.why = true, why
-  room.why = why
+  room.why, room.gave_up = why, why
 end
 
 -- Tells the recorder that nothing follows.

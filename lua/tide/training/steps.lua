@@ -370,15 +370,22 @@ function steps.find_parameters(model, T)
   end
 end
 
--- Whether the step of a bad loss is left out by the host: for optimizers whose step is more than
--- one op.
-local function leaves_out(T, guard)
+--- Why the host must know of a bad loss before the optimizer steps, because more than ops that look
+--- there hangs on it; nil where it need not.
+function steps.asks(T)
   local optimizer = T.optimizer
-  if (T.by_host or rawget(optimizer, "use_ema") or rawget(optimizer, "gradient_accumulation_steps"))
-    and guard[2] ~= 0 then
+  return T.by_host and "the optimizer's step is more than its op"
+    or rawget(optimizer, "gradient_accumulation_steps") and "gradients are accumulated"
+    or rawget(optimizer, "ema_overwrite_frequency") and "averages overwrite the weights"
+    or nil
+end
+
+-- Whether the step of a bad loss is left out by the host.
+local function leaves_out(T, guard)
+  if steps.asks(T) and guard[2] ~= 0 then
     left_out(T)
     guard:zero_()
-    optimizer:_left_out()
+    T.optimizer:_left_out()
     return true
   end
   return false
@@ -386,9 +393,14 @@ end
 
 --- The optimizer's step with the gradients of the parameters.
 --- @param guard userdata|nil what says that the loss is bad; see `settle`
-function steps.apply(T, grads, guard)
+--- @param bare boolean|nil without what Lua does around it
+function steps.apply(T, grads, guard, bare)
   local optimizer = T.optimizer
-  optimizer:_apply(grads, not T.same and optimizer:_places(grads, T.params) or nil, guard)
+  local places = not T.same and optimizer:_places(grads, T.params) or nil
+  if bare then
+    return optimizer:_step(grads, places, guard)
+  end
+  optimizer:_apply(grads, places, guard)
 end
 
 --- As apply, where a bad loss was not looked at before.
@@ -415,8 +427,7 @@ function steps.minimize(model, T, loss, guard)
   end
   local grads = core.gradients(scaled, params, optimizer:_takes_rows() and SPARSE or nil)
   if T.noting then
-    T.noting.learned(grads)
-    return steps.apply_unless_bad(T, grads, guard)
+    return T.noting.learned(grads, guard)
   end
   steps.apply(T, grads, guard)
 end
@@ -463,29 +474,29 @@ local function track(_, T, loss, x)
 end
 
 -- Loss and metrics of the compiled kind, the parts of the batch taken apart once; `use` is learn or
--- track.
+-- track. The step of the optimizer comes last: what is wrong with the batch shows before.
 local function compiled_pass(model, T, x, y, y_pred, w, use)
   local ys, ps, ws = parts(T, y, y_pred, w)
   if not T.built then
     build(T, ys, ps)
   end
-  if T.noting then
-    T.noting.predictions = y_pred
-  end
+  local loss
   if T.loss or use ~= track then
-    local loss = penalties(model, T, T.loss and T.loss:compute(ys, ps, ws))
+    loss = penalties(model, T, T.loss and T.loss:compute(ys, ps, ws))
     if loss == nil then
       errors.raise(
         "compute_loss", "there is no loss: give compile a loss, or add one in a layer (add_loss)")
     end
-    use(model, T, loss, x)
   end
-  if T.metrics then
+  if T.noting then
+    T.noting.predictions, T.noting.parts = y_pred, { ys, ps, ws }
+  end
+  if T.metrics and not (T.noting and T.noting.update) then
     local _ <close> = core.recording(false)
-    if T.noting then
-      return T.noting.update(ys, ps, ws)
-    end
     T.metrics:update(ys, ps, ws)
+  end
+  if loss then
+    use(model, T, loss, x)
   end
 end
 

@@ -21,6 +21,9 @@ local read_on_call = { activity_regularizer = true }
 -- What Tide keeps of a layer that decides what its call runs.
 local private_keys = { "call", "apply", "fused", "fns", "chain", "program", "plan", "cast",
   "generator", "trainable", "losses_of", "lora", "stand_in", "remat" }
+-- What Tide keeps of an optimizer that decides which calls its step makes.
+local optimizer_keys = { "_params", "_stepped", "_halved", "_average", "_sums", "_slots", "_split",
+  "_dtypes", "_factor", "strategy" }
 -- Sums and counts of metrics, and the source of the labels that are looked at once: the step moves
 -- them, and replay.lua answers for them.
 local moved = { _count = true, _total = true, _sums = true, source = true, asks = true,
@@ -191,6 +194,39 @@ end
 --- Watches an object: a loss, a metric, a regularizer.
 function Watch:object(v, what)
   self:value(v, what, 1)
+end
+
+--- Watches an optimizer whose step is recorded, and its state. What changes from step to step,
+--- rates among it, is no part of what is recorded.
+function Watch:optimizer(o)
+  local c = getmetatable(o)
+  self:class(c, "the optimizer")
+  self:absent(o, c)
+  for _, k in ipairs(c.args.names) do
+    if k ~= "learning_rate" and k ~= "name" and rawget(o, k) ~= nil then
+      self:field(o, k)
+    end
+  end
+  for _, k in ipairs(optimizer_keys) do
+    self:field(o, k)
+  end
+  for _, group in ipairs(o.groups or {}) do
+    self:field(group, "weight_decay")
+  end
+  for _, info in ipairs(o._info) do
+    if info.constraint then
+      self:object(info.constraint, "a constraint")
+    end
+  end
+  local lists = { o._stepped, o._touched, o._average, o._sums }
+  for _, slot in next, o._slots do
+    lists[#lists + 1] = slot
+  end
+  for _, all in next, lists do
+    for _, t in ipairs(all) do
+      self.tensors[#self.tensors + 1] = t or nil
+    end
+  end
 end
 
 --- Watches fields of a table by their names alone.
