@@ -92,6 +92,18 @@ static inline void tide_inner_positions(const tide_axis *a, int64_t from, int64_
     if (*first > *last) *first = *last;
 }
 
+/* Do one or two axes, a kernel that stays in the cache and windows no larger than the pieces of
+ * direct.c let that serve? */
+enum { TIDE_DIRECT_KERNEL = 1 << 18, TIDE_DIRECT_REACH = 48 << 10 };
+static inline int tide_direct_fits(const tide_geometry *g) {
+    const int64_t c = g->c / g->groups, f = g->f / g->groups, most = TIDE_DIRECT_KERNEL;
+    for (int d = 1; d < 3; d++)
+        if (g->k[d] > TIDE_DIRECT_REACH || g->dil[d] > TIDE_DIRECT_REACH) return 0;
+    return g->k[0] == 1 && g->stride[0] == 1 && g->lo[0] == 0 && g->in[0] == g->out[0] && c > 0 &&
+        f > 0 && c <= most && f <= most && g->k[1] * g->k[2] <= most / c / f &&
+        ((g->k[1] - 1) * g->dil[1] + 1) * ((g->k[2] - 1) * g->dil[2] + 1) <= TIDE_DIRECT_REACH;
+}
+
 /* Has x so few channels that its gradient is better made of a product over all taps, whose columns
  * are then added up? */
 static inline int tide_thin_grad_x(const tide_geometry *g) {

@@ -100,7 +100,7 @@ tide_status K(conv)(tide_kcall *c) {
         return TIDE_OK;
     }
     const int direct = pointwise(&g);
-    if (!direct && K(direct_serves)(&g))
+    if ((!direct || K(direct_fills)(fg)) && K(direct_serves)(&g))
         return K(direct)(c->dev, &g, x->p, w, c->in[2].p, at->activation, y->p);
     const int64_t tile = direct ? rows : tile_rows(rows, width);
     REAL *cols = direct ? NULL : tide_scratch(c->dev, (size_t)(tile * width) * sizeof *cols);
@@ -348,7 +348,7 @@ tide_status K(conv_grad_x)(tide_kcall *c) {
         K(depthwise_grad_x)(&g, dy->p, w->p, dx->p);
     } else if (tide_thin_grad_x(&g)) {
         TIDE_DO(thin_grad_x(c, &g, dy->p, w->p, dx->p));
-    } else if (pointwise(&g)) {
+    } else if (pointwise(&g) && !(K(direct_fills)(g.c / g.groups) && K(direct_serves)(&g))) {
         int64_t cg = g.c / g.groups, fg = g.f / g.groups;
         for (int64_t q = 0; q < g.groups; q++) {
             tide_gemm p = {.m = rows,
@@ -386,7 +386,7 @@ tide_status K(conv_grad_kernel)(tide_kcall *c) {
     if (at->bias) TIDE_DO(K(colsum)(c->dev, rows, g.f, dy->p, c->out[1].p));
     if (K(winograd_serves)(&g)) return K(winograd_grad_kernel)(c->dev, &g, x->p, dy->p, dw->p);
     if (tide_is_depthwise(&g)) return K(depthwise_grad_kernel)(c->dev, &g, x->p, dy->p, dw->p);
-    if (!direct && rows > 0 && K(direct_serves)(&g))
+    if ((!direct || K(direct_fills)(fg)) && rows > 0 && K(direct_serves)(&g))
         return K(direct_grad_kernel)(c->dev, &g, x->p, dy->p, dw->p);
     REAL *work = tide_scratch(c->dev, (size_t)(direct ? 0 : tile * width) * sizeof *work);
     if (!work) return TIDE_ENOMEM;

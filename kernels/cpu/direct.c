@@ -27,12 +27,13 @@ typedef REAL vec __attribute__((vector_size(VB), aligned(sizeof(REAL)), may_alia
 enum {
     VL = VB / sizeof(REAL),
     NR = 2 * VL,
-    MR = 6,      /* 12 accumulators, 2 loads, 1 broadcast of 16 registers */
+    MR = 6,      /* rows of two vectors: 12 accumulators, 2 loads, 1 broadcast of 16 registers */
+    THIN_MR = 8, /* of one: an accumulator waits four cycles for itself, and two go at once */
     LEAST = 96,  /* positions of a band: they share the reading of the kernel */
     MOST = 4096, /* and at most */
-    FRAME_BYTES = 192 << 10,
-    KERNEL = 1 << 18, /* elements of a kernel at most */
-    PIECES = 16,      /* partial sums of dw */
+    SHORT = 4,   /* channels up to which each element of a window is looked up */
+    FRAME_BYTES = 4 * TIDE_DIRECT_REACH,
+    PIECES = 16, /* partial sums of dw */
     PIECE_ELEMENTS = 1 << 22,
     FORM = 0x64697265, /* tells packed kernels from what others keep */
 };
@@ -74,9 +75,8 @@ static bands bands_of(const task *t, int64_t images) {
         b.lines = TIDE_MIN(TIDE_CEIL_DIV(wanted, t->count), TIDE_MIN(most, t->lines));
     }
     b.down = TIDE_CEIL_DIV(t->lines, b.lines), b.across = TIDE_CEIL_DIV(t->count, b.count);
-    if (images == 1 && b.down == 1 && b.across == 1 && t->lines > 1 &&
-        each * (double)(t->lines * t->count) > BAND_WORK)
-        b.down = 2; /* for two threads */
+    if (images * b.down * b.across == 1 && each * (double)(t->lines * t->count) > BAND_WORK)
+        *(t->lines > 1 ? &b.down : &b.across) = 2; /* for two threads */
     b.lines = TIDE_CEIL_DIV(t->lines, b.down), b.count = TIDE_CEIL_DIV(t->count, b.across);
     b.positions = b.lines * b.count;
     b.frame = (size_t)(span(&t->down, b.lines) * span(&t->across, b.count) * t->c);
@@ -127,11 +127,24 @@ static frame frame_of(const task *t, const band *b, const REAL *x, REAL *room) {
     return (frame){room, cols * C, C};
 }
 
-/* Where the windows of a band lie in its frame. */
-static void places_of(const task *t, const band *b, const frame *f, int64_t *at) {
+/* Where in a frame the windows of a band lie, and the elements of a window in that one. */
+typedef struct {
+    int64_t *at, *inside;
+    int64_t line, step, lines, count; /* of the frame and the band that they are of */
+} offsets;
+static void offsets_of(const task *t, const band *b, const frame *f, offsets *o) {
+    if (o->line == f->line && o->step == f->step && o->lines == b->lines && o->count == b->count)
+        return; /* as in the band before */
+    o->line = f->line, o->step = f->step, o->lines = b->lines, o->count = b->count;
+    int64_t *to = o->at;
     for (int64_t i = 0; i < b->lines; i++)
         for (int64_t j = 0; j < b->count; j++)
-            *at++ = i * t->down.hop * f->line + j * t->across.hop * f->step;
+            *to++ = i * t->down.hop * f->line + j * t->across.hop * f->step;
+    if (!(to = o->inside)) return;
+    for (int64_t r = 0; r < t->down.n; r++)
+        for (int64_t e = 0; e < t->across.n; e++)
+            for (int64_t i = 0; i < t->c; i++)
+                *to++ = r * t->down.leap * f->line + e * t->across.leap * f->step + i;
 }
 
 /* -- y -- */
@@ -155,29 +168,39 @@ static void pack(const task *t, const REAL *w, int64_t row, int64_t column, int6
 }
 static int64_t packed_size(const task *t) { return TIDE_CEIL_DIV(t->f, NR) * NR * t->width; }
 
-/* `mr` windows by `nv` vectors of columns. */
-INLINE void tile(int mr, int nv, const task *t, const frame *f, const int64_t *at, const REAL *b,
-                 REAL *const *y, int64_t n) {
+/* `mr` windows by `nv` vectors of columns. Where the elements that lie side by side are few,
+ * `inside` says where each one is. */
+INLINE void tile(int mr, int nv, int listed, const task *t, const frame *f, const int64_t *at,
+                 const int64_t *inside, const REAL *b, REAL *const *y, int64_t n) {
     const int together = t->across.leap == 1 && f->step == t->c;
-    const int64_t runs = together ? 1 : t->across.n, length = together ? t->across.n * t->c : t->c;
-    const REAL *a[MR];
-    vec s[MR][2];
-#pragma GCC unroll 6
+    const int64_t runs = together ? 1 : t->across.n, length = together ? t->across.n * t->c : t->c,
+                  rows = t->down.n, down = t->down.leap * f->line,
+                  across = t->across.leap * f->step;
+    const REAL *a[THIN_MR];
+    vec s[THIN_MR][2];
+#define STEP(k)                                                                          \
+    {                                                                                    \
+        const int64_t k_ = k;                                                            \
+        const vec b0 = *(const vec *)b, b1 = nv > 1 ? *(const vec *)(b + VL) : (vec){0}; \
+        _Pragma("GCC unroll 8") for (int i = 0; i < mr; i++) {                           \
+            const vec x = a[i][k_] - (vec){0};                                           \
+            TIDE_ADD_PRODUCT(s[i][0], x, b0);                                            \
+            if (nv > 1) TIDE_ADD_PRODUCT(s[i][1], x, b1);                                \
+        }                                                                                \
+        b += NR;                                                                         \
+    }
+#pragma GCC unroll 8
     for (int i = 0; i < mr; i++) a[i] = f->at + at[i], s[i][0] = s[i][1] = (vec){0};
-    for (int64_t r = 0; r < t->down.n; r++)
-        for (int64_t e = 0; e < runs; e++) {
-            const int64_t from = r * t->down.leap * f->line + e * t->across.leap * f->step;
-            for (int64_t k = from; k < from + length; k++, b += NR) {
-                const vec b0 = *(const vec *)b, b1 = nv > 1 ? *(const vec *)(b + VL) : (vec){0};
-#pragma GCC unroll 6
-                for (int i = 0; i < mr; i++) {
-                    const vec x = a[i][k] - (vec){0};
-                    TIDE_ADD_PRODUCT(s[i][0], x, b0);
-                    if (nv > 1) TIDE_ADD_PRODUCT(s[i][1], x, b1);
-                }
+    if (listed)
+        for (int64_t k = 0; k < t->width; k++) STEP(inside[k])
+    else
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t e = 0; e < runs; e++) {
+                const int64_t from = r * down + e * across;
+                for (int64_t k = from; k < from + length; k++) STEP(k)
             }
-        }
-#pragma GCC unroll 6
+#undef STEP
+#pragma GCC unroll 8
     for (int i = 0; i < mr; i++) {
         REAL edge[NR], *to = n == nv * VL ? y[i] : edge;
         *(vec *)to = s[i][0];
@@ -185,36 +208,50 @@ INLINE void tile(int mr, int nv, const task *t, const frame *f, const int64_t *a
         if (to == edge) memcpy(y[i], edge, (size_t)n * sizeof(REAL));
     }
 }
-#define TILES(name, nv)                                                                       \
-    static void name(int mr, const task *t, const frame *f, const int64_t *at, const REAL *b, \
-                     REAL *const *y, int64_t n) {                                             \
-        switch (mr) {                                                                         \
-        case 1: tile(1, nv, t, f, at, b, y, n); break;                                        \
-        case 2: tile(2, nv, t, f, at, b, y, n); break;                                        \
-        case 3: tile(3, nv, t, f, at, b, y, n); break;                                        \
-        case 4: tile(4, nv, t, f, at, b, y, n); break;                                        \
-        case 5: tile(5, nv, t, f, at, b, y, n); break;                                        \
-        default: tile(6, nv, t, f, at, b, y, n); break;                                       \
-        }                                                                                     \
+/* Calls with a constant height. */
+#define HEIGHTS(call)       \
+    switch (mr) {           \
+    case 1: call(1); break; \
+    case 2: call(2); break; \
+    case 3: call(3); break; \
+    case 4: call(4); break; \
+    case 5: call(5); break; \
+    case 6: call(6); break; \
+    case 7: call(7); break; \
+    default: call(8);       \
     }
-TILES(narrow_tile, 1)
-TILES(wide_tile, 2)
+#define TILES(name, nv, most, listed)                                                   \
+    static void name(int mr, const task *t, const frame *f, const int64_t *at,          \
+                     const int64_t *inside, const REAL *b, REAL *const *y, int64_t n) { \
+        HEIGHTS(TILE_##most##_##nv##_##listed)                                          \
+    }
+#define TILE_8_1_0(rows) tile(rows, 1, 0, t, f, at, inside, b, y, n)
+#define TILE_8_1_1(rows) tile(rows, 1, 1, t, f, at, inside, b, y, n)
+#define TILE_6_2_0(rows) tile(TIDE_MIN(rows, MR), 2, 0, t, f, at, inside, b, y, n)
+#define TILE_6_2_1(rows) tile(TIDE_MIN(rows, MR), 2, 1, t, f, at, inside, b, y, n)
+TILES(thin_tile, 1, 8, 0)
+TILES(thin_listed, 1, 8, 1)
+TILES(wide_tile, 2, 6, 0)
+TILES(wide_listed, 2, 6, 1)
 
 /* A band of y: its first position at `y`. */
-static void multiply(const task *t, const band *b, const frame *f, const int64_t *at,
+static void multiply(const task *t, const band *b, const frame *f, const offsets *o,
                      const REAL *kernel, REAL *y, const places *p) {
-    const int64_t P = b->lines * b->count, tiles = TIDE_CEIL_DIV(P, MR), low = P / tiles;
+    const int64_t *at = o->at, *inside = o->inside;
+    const int64_t P = b->lines * b->count;
     for (int64_t j = 0; j < t->f; j += NR, kernel += NR * t->width) {
-        const int64_t n = TIDE_MIN(NR, t->f - j);
+        const int64_t n = TIDE_MIN(NR, t->f - j), tiles = TIDE_CEIL_DIV(P, n > VL ? MR : THIN_MR),
+                      low = P / tiles;
         int64_t line = 0, column = 0;
         for (int64_t i = 0, k = 0; k < tiles; k++) { /* of nearly equal height */
             const int mr = (int)(low + (k < P % tiles));
-            REAL *to[MR];
+            REAL *to[THIN_MR];
             for (int q = 0; q < mr; q++) {
                 to[q] = y + line * p->line + column * p->step + j;
                 if (++column == b->count) column = 0, line++;
             }
-            (n > VL ? wide_tile : narrow_tile)(mr, t, f, at + i, kernel, to, n);
+            if (n > VL) (inside ? wide_listed : wide_tile)(mr, t, f, at + i, inside, kernel, to, n);
+            else (inside ? thin_listed : thin_tile)(mr, t, f, at + i, inside, kernel, to, n);
             i += mr;
         }
     }
@@ -226,19 +263,22 @@ static tide_status convolve(tide_device *dev, const task *t, int64_t images, con
                             const places *p) {
     const bands all = bands_of(t, images);
     const int64_t jobs = images * all.down * all.across, grain = band_grain(t, &all);
-    const size_t offsets = (size_t)all.positions * sizeof(int64_t);
+    const int listed = t->c <= SHORT && t->width <= MOST;
+    const size_t list = (size_t)(all.positions + (listed ? t->width : 0)) * sizeof(int64_t);
     tide_lanes lanes;
-    TIDE_DO(tide_lanes_new(dev, jobs, grain, offsets + all.frame * sizeof(REAL), &lanes));
+    TIDE_DO(tide_lanes_new(dev, jobs, grain, list + all.frame * sizeof(REAL), &lanes));
     TIDE_PARALLEL_FOR (jobs, grain) {
-        int64_t *at = tide_lane(&lanes, share_->slot);
-        REAL *room = (REAL *)(void *)(at + all.positions);
+        char *lane = tide_lane(&lanes, share_->slot);
+        offsets o = {.at = (int64_t *)(void *)lane};
+        REAL *room = (REAL *)(void *)(lane + list);
+        if (listed) o.inside = o.at + all.positions;
         for (int64_t i = lo; i < hi && !tide_stopped(); i++) {
             const band b = band_at(t, &all, i);
             const frame f =
                 frame_of(t, &b, x + b.image * t->down.extent * t->across.extent * t->all, room);
             REAL *to = y + b.image * p->image + b.line * p->line + b.at * p->step;
-            places_of(t, &b, &f, at);
-            multiply(t, &b, &f, at, kernel, to, p);
+            offsets_of(t, &b, &f, &o);
+            multiply(t, &b, &f, &o, kernel, to, p);
             for (int64_t l = 0; l < b.lines && (bias || act != TIDE_ACTIVATION_linear); l++)
                 K(bias_act_rows)(0, b.count, t->f, to + l * p->line, p->step, bias, act);
         }
@@ -246,18 +286,35 @@ static tide_status convolve(tide_device *dev, const task *t, int64_t images, con
     return TIDE_OK;
 }
 
-int K(direct_serves)(const tide_geometry *g) {
-    const int64_t cg = g->c / g->groups, fg = g->f / g->groups,
-                  reach = (int64_t)FRAME_BYTES / (int64_t)sizeof(REAL);
-    for (int d = 1; d < 3; d++) /* a window is not much larger than a frame */
-        if (g->k[d] > reach || g->dil[d] > reach) return 0;
-    return g->k[0] == 1 && g->stride[0] == 1 && g->lo[0] == 0 && g->in[0] == g->out[0] && cg > 0 &&
-        fg >= VL && cg <= KERNEL && fg <= KERNEL && g->k[1] * g->k[2] * cg * fg <= KERNEL &&
-        ((g->k[1] - 1) * g->dil[1] + 1) * ((g->k[2] - 1) * g->dil[2] + 1) <= reach;
+static void zeros(const task *t, int64_t images, REAL *y, const places *p) {
+    TIDE_PARALLEL_FOR (images * t->lines, TIDE_MAX(1, 32768 / (t->count * t->f))) {
+        for (int64_t l = lo; l < hi; l++)
+            for (int64_t i = 0; i < t->count; i++)
+                memset(y + l / t->lines * p->image + l % t->lines * p->line + i * p->step, 0,
+                       (size_t)t->f * sizeof(REAL));
+    }
 }
 
-tide_status K(direct)(tide_device *dev, const tide_geometry *g, const REAL *x, const tide_buf *w,
-                      const REAL *bias, int act, REAL *y) {
+int K(direct_fills)(int64_t columns) { return (columns - 1) % NR < VL; }
+
+int K(direct_serves)(const tide_geometry *g) {
+    return tide_direct_fits(g) && g->f / g->groups >= VL;
+}
+
+/* The pixels of all images as one line, where windows are single ones. */
+static tide_geometry flattened(const tide_geometry *g) {
+    tide_geometry f = *g;
+    for (int d = 0; d < 3; d++) {
+        if (g->k[d] != 1 || g->stride[d] != 1 || g->lo[d] != 0 || g->in[d] != g->out[d]) return *g;
+        f.in[d] = f.out[d] = 1;
+    }
+    f.in[2] = f.out[2] = g->n * g->in[0] * g->in[1] * g->in[2], f.n = 1;
+    return f;
+}
+
+tide_status K(direct)(tide_device *dev, const tide_geometry *shape, const REAL *x,
+                      const tide_buf *w, const REAL *bias, int act, REAL *y) {
+    const tide_geometry flat = flattened(shape), *g = &flat;
     const int64_t cg = g->c / g->groups, fg = g->f / g->groups, images = g->n * g->out[0];
     const task t = {.down = tide_axis_of(g, 1),
                     .across = tide_axis_of(g, 2),
@@ -287,8 +344,9 @@ tide_status K(direct)(tide_device *dev, const tide_geometry *g, const REAL *x, c
     return s;
 }
 
-tide_status K(direct_grad_x)(tide_device *dev, const tide_geometry *g, const REAL *dy,
+tide_status K(direct_grad_x)(tide_device *dev, const tide_geometry *shape, const REAL *dy,
                              const tide_buf *w, REAL *dx) {
+    const tide_geometry flat = flattened(shape), *g = &flat;
     const int64_t cg = g->c / g->groups, fg = g->f / g->groups, images = g->n * g->in[0];
     const places p = {g->in[1] * g->in[2] * g->c, g->stride[1] * g->in[2] * g->c,
                       g->stride[2] * g->c};
@@ -305,8 +363,10 @@ tide_status K(direct_grad_x)(tide_device *dev, const tide_geometry *g, const REA
                           .c = fg,
                           .all = g->f,
                           .f = cg};
-                if (t.down.n == 0 || t.across.n == 0) /* nothing reaches: one tap far outside */
-                    t.down = t.across = (tide_axis){1, 0, 1, 1, 0, 0, 0};
+                if (t.down.n == 0 || t.across.n == 0) { /* nothing reaches these */
+                    zeros(&t, images, dx + (i * g->in[2] + j) * g->c + q * cg, &p);
+                    continue;
+                }
                 t.width = t.down.n * t.across.n * fg;
                 pack(&t, (const REAL *)w->p + q * fg, g->k[2] * cg * g->f, cg * g->f, 1, g->f,
                      packed);
@@ -318,34 +378,26 @@ tide_status K(direct_grad_x)(tide_device *dev, const tide_geometry *g, const REA
 
 /* -- dw -- */
 
-/* Where the elements of a window lie in it. */
-static void insides_of(const task *t, const frame *f, int64_t *to) {
-    for (int64_t r = 0; r < t->down.n; r++)
-        for (int64_t e = 0; e < t->across.n; e++)
-            for (int64_t i = 0; i < t->c; i++)
-                *to++ = r * t->down.leap * f->line + e * t->across.leap * f->step + i;
-}
-
 /* To `mr` rows of sums, `nv` vectors of columns, is added what P windows at `at` give with dy; to
  * columns from `skip` on. */
 INLINE void sums_tile(int mr, int nv, int64_t P, const REAL *x, const int64_t *at,
                       const int64_t *inside, const REAL *dy, int64_t ld, REAL *sum, int64_t f,
                       int64_t skip) {
-    const REAL *a[MR];
-    vec s[MR][2];
-#pragma GCC unroll 6
+    const REAL *a[THIN_MR];
+    vec s[THIN_MR][2];
+#pragma GCC unroll 8
     for (int i = 0; i < mr; i++) a[i] = x + inside[i], s[i][0] = s[i][1] = (vec){0};
     for (int64_t p = 0; p < P; p++, dy += ld) {
         const int64_t k = at[p];
         const vec b0 = *(const vec *)dy, b1 = nv > 1 ? *(const vec *)(dy + VL) : (vec){0};
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int i = 0; i < mr; i++) {
             const vec v = a[i][k] - (vec){0};
             TIDE_ADD_PRODUCT(s[i][0], v, b0);
             if (nv > 1) TIDE_ADD_PRODUCT(s[i][1], v, b1);
         }
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int i = 0; i < mr; i++) {
         REAL edge[VL];
         *(vec *)edge = s[i][0];
@@ -355,42 +407,45 @@ INLINE void sums_tile(int mr, int nv, int64_t P, const REAL *x, const int64_t *a
         if (nv > 1) *(vec *)(sum + i * f + VL) += s[i][1];
     }
 }
-#define SUMS(name, nv)                                                                           \
-    static void name(int mr, int64_t P, const REAL *x, const int64_t *at, const int64_t *inside, \
-                     const REAL *dy, int64_t ld, REAL *sum, int64_t f, int64_t skip) {           \
-        switch (mr) {                                                                            \
-        case 1: sums_tile(1, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                 \
-        case 2: sums_tile(2, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                 \
-        case 3: sums_tile(3, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                 \
-        case 4: sums_tile(4, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                 \
-        case 5: sums_tile(5, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                 \
-        default: sums_tile(6, nv, P, x, at, inside, dy, ld, sum, f, skip); break;                \
-        }                                                                                        \
-    }
-SUMS(narrow_sums, 1)
-SUMS(wide_sums, 2)
+static void thin_sums(int mr, int64_t P, const REAL *x, const int64_t *at, const int64_t *inside,
+                      const REAL *dy, int64_t ld, REAL *sum, int64_t f, int64_t skip) {
+#define CALL(rows) sums_tile(rows, 1, P, x, at, inside, dy, ld, sum, f, skip)
+    HEIGHTS(CALL)
+#undef CALL
+}
+static void wide_sums(int mr, int64_t P, const REAL *x, const int64_t *at, const int64_t *inside,
+                      const REAL *dy, int64_t ld, REAL *sum, int64_t f) {
+#define CALL(rows) sums_tile(TIDE_MIN(rows, MR), 2, P, x, at, inside, dy, ld, sum, f, 0)
+    HEIGHTS(CALL)
+#undef CALL
+}
 
 /* What a band adds to the sums (width, f). */
-static void add_band(const task *t, const band *b, const frame *f, const int64_t *at,
-                     const int64_t *inside, const REAL *dy, int64_t ld, REAL *sum) {
-    const int64_t P = b->lines * b->count, tiles = TIDE_CEIL_DIV(t->width, MR),
-                  low = t->width / tiles;
-    for (int64_t i = 0, k = 0; k < tiles; k++) {
-        const int mr = (int)(low + (k < t->width % tiles));
-        REAL *to = sum + i * t->f;
-        int64_t j = 0;
-        for (; j + NR <= t->f; j += NR)
-            wide_sums(mr, P, f->at, at, inside + i, dy + j, ld, to + j, t->f, 0);
-        for (; j < t->f; j += VL) { /* the last vector reaches back */
-            const int64_t skip = TIDE_MAX(0, j + VL - t->f);
-            narrow_sums(mr, P, f->at, at, inside + i, dy + j - skip, ld, to + j - skip, t->f, skip);
+static void add_band(const task *t, const band *b, const frame *f, const offsets *o, const REAL *dy,
+                     int64_t ld, REAL *sum) {
+    const int64_t *at = o->at, *inside = o->inside;
+    const int64_t P = b->lines * b->count, wide = t->f / NR * NR;
+    for (int vectors = 2; vectors > 0; vectors--) {
+        const int64_t tiles = TIDE_CEIL_DIV(t->width, vectors > 1 ? MR : THIN_MR),
+                      low = t->width / tiles;
+        for (int64_t i = 0, k = 0; k < tiles; k++) {
+            const int mr = (int)(low + (k < t->width % tiles));
+            REAL *to = sum + i * t->f;
+            for (int64_t j = 0; j < wide && vectors > 1; j += NR)
+                wide_sums(mr, P, f->at, at, inside + i, dy + j, ld, to + j, t->f);
+            for (int64_t j = wide; j < t->f && vectors == 1; j += VL) {
+                const int64_t skip = TIDE_MAX(0, j + VL - t->f); /* the last one reaches back */
+                thin_sums(mr, P, f->at, at, inside + i, dy + j - skip, ld, to + j - skip, t->f,
+                          skip);
+            }
+            i += mr;
         }
-        i += mr;
     }
 }
 
-tide_status K(direct_grad_kernel)(tide_device *dev, const tide_geometry *g, const REAL *x,
+tide_status K(direct_grad_kernel)(tide_device *dev, const tide_geometry *shape, const REAL *x,
                                   const REAL *dy, REAL *dw) {
+    const tide_geometry flat = flattened(shape), *g = &flat;
     const int64_t cg = g->c / g->groups, fg = g->f / g->groups, images = g->n * g->out[0];
     const task t = {.down = tide_axis_of(g, 1),
                     .across = tide_axis_of(g, 2),
@@ -405,23 +460,24 @@ tide_status K(direct_grad_kernel)(tide_device *dev, const tide_geometry *g, cons
                   most = TIDE_MIN(PIECES, PIECE_ELEMENTS / size),
                   piece = TIDE_MAX(TIDE_CEIL_DIV(jobs, most), band_grain(&t, &all)),
                   pieces = TIDE_CEIL_DIV(jobs, piece);
-    const size_t offsets = (size_t)(all.positions + t.width) * sizeof(int64_t);
+    const size_t list = (size_t)(all.positions + t.width) * sizeof(int64_t);
     REAL *part = tide_scratch(dev, (size_t)(pieces * size) * sizeof *part);
     tide_lanes lanes;
     if (!part) return TIDE_ENOMEM;
-    TIDE_DO(tide_lanes_new(dev, jobs, piece, offsets + all.frame * sizeof(REAL), &lanes));
+    TIDE_DO(tide_lanes_new(dev, jobs, piece, list + all.frame * sizeof(REAL), &lanes));
     for (int64_t q = 0; q < g->groups; q++) {
         TIDE_PARALLEL_FOR (jobs, piece) {
-            int64_t *at = tide_lane(&lanes, share_->slot), *inside = at + all.positions;
-            REAL *room = (REAL *)(void *)(inside + t.width), *sum = part + chunk * size;
+            char *lane = tide_lane(&lanes, share_->slot);
+            offsets o = {.at = (int64_t *)(void *)lane};
+            REAL *room = (REAL *)(void *)(lane + list), *sum = part + chunk * size;
+            o.inside = o.at + all.positions;
             memset(sum, 0, (size_t)size * sizeof(REAL));
             for (int64_t i = lo; i < hi && !tide_stopped(); i++) {
                 const band b = band_at(&t, &all, i);
                 const frame f =
                     frame_of(&t, &b, x + b.image * g->in[1] * g->in[2] * g->c + q * cg, room);
-                places_of(&t, &b, &f, at);
-                insides_of(&t, &f, inside);
-                add_band(&t, &b, &f, at, inside,
+                offsets_of(&t, &b, &f, &o);
+                add_band(&t, &b, &f, &o,
                          dy + ((b.image * t.lines + b.line) * t.count + b.at) * g->f + q * fg, g->f,
                          sum);
             }

@@ -180,8 +180,9 @@ static int has_winograd(void) {
 }
 
 /* What Tide's own kernels, reached through the engines after this one, do faster: Winograd's
- * convolution (a residual network's step takes 0.85 of the library's time with AVX-512, and less
- * with AVX2), and the gradient of an x of one channel (twice to three times). */
+ * convolution, the gradient of an x of one channel (twice to three times), and with AVX2, unless
+ * engines were named, all that they have good kernels for (spec/bench/convolutions.lua; with
+ * AVX-512 they were not compared). */
 static int leave_to_plain(const tide_dnnl_key *key) {
     fields f = fields_of((tide_dnnl_key *)key);
     tide_geometry g = {.nd = f.nd,
@@ -189,13 +190,19 @@ static int leave_to_plain(const tide_dnnl_key *key) {
                        .c = f.x[f.nd + 1],
                        .f = f.y[f.nd + 1],
                        .groups = *f.groups,
-                       .k = {1, 1, 1}};
-    for (int i = 0; i < f.nd; i++) g.k[3 - f.nd + i] = f.k[i];
+                       .in = {1, 1, 1},
+                       .k = {1, 1, 1},
+                       .out = {1, 1, 1},
+                       .stride = {1, 1, 1},
+                       .dil = {1, 1, 1}};
+    for (int i = 0, d = 3 - f.nd; i < f.nd; i++, d++)
+        g.in[d] = f.x[1 + i], g.k[d] = f.k[i], g.out[d] = f.y[1 + i], g.stride[d] = f.stride[i],
+        g.dil[d] = f.dil[i], g.lo[d] = f.lo[i];
     if (key->kind == GRAD_X && g.c == 1 && tide_thin_grad_x(&g)) return 1;
-    if (f.nd != 2 || !has_winograd()) return 0;
-    for (int i = 0; i < 2; i++)
-        g.out[1 + i] = f.y[1 + i], g.stride[1 + i] = f.stride[i], g.dil[1 + i] = f.dil[i];
-    return tide_winograd_fits(&g);
+    if (has_winograd() && tide_winograd_fits(&g)) return 1;
+    if (!tide_own_first || tide_plain_table != tide_plain_v3 || key->flags & BF16) return 0;
+    if (g.groups > 1) return g.groups == g.c && g.f == g.c && g.c >= 8;
+    return g.f >= 8 && tide_direct_fits(&g);
 }
 
 /* Would the library's 1x1 code for the kernel's gradient go wrong? With strides it gathers the
