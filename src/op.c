@@ -215,6 +215,7 @@ static int is_everyday(const tide_ctx *ctx, const tide_op *op, const void *attrs
         *needs |= tide_needs_grad(x);
     }
     *needs &= ctx->grad_mode && !(flags & TIDE_NOGRAD);
+    if (*needs && op->composed && op->composed(attrs)) return 0;
     return *dev && !(*dev)->no_elements &&
         (op->kind != TIDE_FLOAT_OP || tide_is_float(in[0]->dtype));
 }
@@ -261,6 +262,8 @@ static tide_status apply_plain(tide_ctx *ctx, tide_device *dev, const tide_op *o
         any |= tide_needs_grad(in[i]);
         if (tide_is_old_view(in[i])) return tide_old_view(ctx, op->name);
     }
+    if (any && op->composed && op->composed(attrs))
+        return apply_compose(ctx, op, attrs, nin, in, out);
     if (op->kind == TIDE_VIEW_OP) c.view_offset = in[0]->offset;
     if (op->infer) TIDE_TRY(op->infer(&c));
     for (int i = 0; i < nin && op->measure; i++)

@@ -104,6 +104,9 @@ struct tide_op {
     /* COMPOSE_OP: the definition; fused ops: the same thing with smaller ops, oracle and source of
      * second derivatives. */
     void (*compose)(tide_tape *, const void *attrs, int nin, tide_tensor **in, tide_tensor **out);
+    /* Optional: whether a call that is recorded is composed, since its rule would have to compute
+     * again what the composition keeps. */
+    int (*composed)(const void *attrs);
     /* Optional. Reads elements of its inputs to finish `meta`; such a step cannot be kept. */
     tide_status (*measure)(tide_call *);
     /* Optional: at each launch, before the kernel's buffers are made, and when it has run. */

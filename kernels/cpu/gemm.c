@@ -82,7 +82,7 @@ static inline __attribute__((always_inline)) void tile(int mr, int64_t k, const 
     }
 TILE_ROWS(rows_as_they_lie, rs, cs)
 TILE_ROWS(rows_in_lines, LINE, 1)
-TILE_ROWS(rows_side_by_side, 1, cs)
+TILE_ROWS(rows_side_by_side, 1, MR)
 
 #if REAL_IS_FLOAT
 /* VL halves as floats. */
@@ -195,17 +195,40 @@ static void pack(int64_t k, int64_t n, const REAL *b, int64_t brs, int64_t bcs, 
     }
 }
 
-/* How tiles find the rows of a: where they are read more than once, a slice of the block's rows is
- * brought together first, in lines or, of a transposed a, in columns. */
+/* How tiles find the rows of a: where they are read more than once they are brought together first,
+ * in lines, tile by tile as they are come to, or, of a transposed a, a slice of all tiles at once,
+ * the rows of each side by side. */
 enum { AS_THEY_LIE, IN_LINES, SIDE_BY_SIDE };
-static const REAL *bring_rows(int how, const REAL *a, int64_t ars, int64_t acs, int64_t rows,
-                              int64_t k, REAL *to) {
-    if (how == AS_THEY_LIE) return a;
-    const int64_t lines = how == IN_LINES ? rows : k, step = how == IN_LINES ? ars : acs,
-                  length = how == IN_LINES ? k : rows, apart = how == IN_LINES ? LINE : MB;
-    for (int64_t i = 0; i < lines; i++)
-        memcpy(to + i * apart, a + i * step, (size_t)length * sizeof(REAL));
-    return to;
+
+/* The rows of one tile, and `next` rows behind them are asked for. */
+static void bring_lines(const REAL *a, int64_t ars, int mr, int64_t next, int64_t k, REAL *to) {
+    for (int64_t i = 0; i < mr; i++) memcpy(to + i * LINE, a + i * ars, (size_t)k * sizeof(REAL));
+    for (int64_t i = mr; i < mr + next; i++)
+        for (int64_t p = 0; p < k; p += 64 / sizeof(REAL)) __builtin_prefetch(a + i * ars + p);
+}
+
+/* Some columns at a time, so that what is written to each tile fills lines of the cache. */
+static void bring_columns(const REAL *a, int64_t acs, int64_t rows, int64_t tiles, int64_t k,
+                          REAL *to) {
+    enum { SOME = 8 };
+    const int64_t low = rows / tiles;
+    for (int64_t p0 = 0; p0 < k; p0 += SOME) {
+        const int64_t p1 = TIDE_MIN(k, p0 + SOME);
+        for (int64_t p = p1; p < TIDE_MIN(k, p1 + SOME); p++)
+            for (int64_t i = 0; i < rows; i += 64 / sizeof(REAL))
+                __builtin_prefetch(a + p * acs + i);
+        for (int64_t t = 0, i = 0; t < tiles; t++) {
+            const int64_t mr = low + (t < rows % tiles);
+            REAL *tile_ = to + (t * k + p0) * MR;
+            if (i + MR <= rows)
+                for (int64_t p = p0; p < p1; p++, tile_ += MR)
+                    memcpy(tile_, a + p * acs + i, MR * sizeof(REAL));
+            else
+                for (int64_t p = p0; p < p1; p++, tile_ += MR)
+                    for (int64_t r = 0; r < mr; r++) tile_[r] = a[p * acs + i + r];
+            i += mr;
+        }
+    }
 }
 
 /* Steps of a slice of k: nearly equal slices. */
@@ -250,10 +273,8 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
     for (int64_t p0 = 0; p0 < g->k && !tide_stopped(); p0 += step) {
         const int64_t k = TIDE_MIN(step, g->k - p0);
         const int add = g->accumulate || p0 > 0;
-        const REAL *a = bring_rows(how, (const REAL *)g->a + i0 * g->ars + p0 * g->acs, g->ars,
-                                   g->acs, rows, k, near);
-        const int64_t ars = how == IN_LINES ? LINE : g->ars,
-                      acs = how == SIDE_BY_SIDE ? MB : g->acs;
+        const REAL *a = (const REAL *)g->a + i0 * g->ars + p0 * g->acs;
+        if (how == SIDE_BY_SIDE) bring_columns(a, g->acs, rows, tiles, k, near);
         for (int64_t j = j0, ready = j0; j < j1; j += NR) {
             const int64_t n = TIDE_MIN(NR, j1 - j);
             const int whole = n == NR, lying = lies && whole;
@@ -267,13 +288,17 @@ static void block(const tide_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_
             const int64_t ldb = lying ? g->brs : NR;
             for (int64_t t = 0, i = 0; t < tiles; t++) { /* of nearly equal height */
                 const int mr = (int)(low + (t < rows % tiles)), on = add && whole;
-                const REAL *ai = a + i * ars;
+                const REAL *ai = a + i * g->ars;
                 REAL *ci = c + (i0 + i) * g->ldc + j, *to = whole ? ci : edge;
                 const int64_t ldc = whole ? g->ldc : NR;
-                if (how == IN_LINES) rows_in_lines(mr, k, ai, ars, acs, b, ldb, to, ldc, on);
+                if (how == IN_LINES && j == j0)
+                    bring_lines(ai, g->ars, mr, TIDE_MIN(mr, rows - i - mr), k, near + i * LINE);
+                for (int r = 0; r < mr && on; r++) __builtin_prefetch(to + r * ldc);
+                if (how == IN_LINES)
+                    rows_in_lines(mr, k, near + i * LINE, 0, 0, b, ldb, to, ldc, on);
                 else if (how == SIDE_BY_SIDE)
-                    rows_side_by_side(mr, k, ai, ars, acs, b, ldb, to, ldc, on);
-                else rows_as_they_lie(mr, k, ai, ars, acs, b, ldb, to, ldc, on);
+                    rows_side_by_side(mr, k, near + t * k * MR, 0, 0, b, ldb, to, ldc, on);
+                else rows_as_they_lie(mr, k, ai, g->ars, g->acs, b, ldb, to, ldc, on);
                 for (int r = 0; r < mr && !whole; r++)
                     for (int64_t x = 0; x < n; x++)
                         ci[r * g->ldc + x] = edge[r * NR + x] + (add ? ci[r * g->ldc + x] : 0);

@@ -5,11 +5,11 @@
  * product over all rows and steps at the end. Chunks depend on the batch alone, so results are the
  * same for any number of threads.
  *
- * `memory` (planes, B, T, U) keeps what the gradient reads, a plane for each of:
+ * `memory` (B, T, planes, U) keeps what the gradient reads, of each row and step side by side:
  *   simple        the output
  *   lstm          gates i, f, the candidate, o, the cell after the step
  *   gru           gates z, r, the candidate, what r scaled (with reset_before: r * h)
- * and last the state h after the step. */
+ * and last the state h before the step, which the gradient of the kernel reads as it lies there. */
 #include "gemm.h"
 #include "pieces.h"
 
@@ -44,11 +44,12 @@ static net net_of(const tide_recurrent__attrs *at, int64_t B, int64_t T, int64_t
                  .zero = at->zero};
 }
 
-static REAL *plane(const net *r, int64_t which, int64_t b, int64_t t) {
-    return r->memory + (((which * r->B) + b) * r->T + t) * r->U;
-}
 static int64_t state_plane(const net *r) {
     return r->cell == TIDE_CELL_lstm ? 5 : r->cell == TIDE_CELL_simple ? 1 : 4;
+}
+static int64_t planes_of(const net *r) { return state_plane(r) + 1; }
+static REAL *plane(const net *r, int64_t which, int64_t b, int64_t t) {
+    return r->memory + ((b * r->T + t) * planes_of(r) + which) * r->U;
 }
 
 /* x = act(x) */
@@ -70,24 +71,22 @@ static void activate(int64_t n, REAL *restrict x, int act) {
     }
 }
 
-/* d *= act', read from act's result y */
-static void deactivate(int64_t n, REAL *restrict d, const REAL *restrict y, int act) {
+/* act' at act's result y. */
+static inline REAL slope(int act, REAL y) {
     switch (act) {
-    case TIDE_GATE_tanh:
-        for (int64_t i = 0; i < n; i++) d[i] *= 1 - y[i] * y[i];
-        break;
-    case TIDE_GATE_sigmoid:
-        for (int64_t i = 0; i < n; i++) d[i] *= y[i] * (1 - y[i]);
-        break;
-    case TIDE_GATE_relu:
-        for (int64_t i = 0; i < n; i++) d[i] = t_where(y[i] > 0, d[i], 0);
-        break;
-    case TIDE_GATE_hard_sigmoid:
-        for (int64_t i = 0; i < n; i++) d[i] = t_where((y[i] > 0) & (y[i] < 1), d[i] / (REAL)6, 0);
-        break;
-    default: break;
+    case TIDE_GATE_tanh: return 1 - y * y;
+    case TIDE_GATE_sigmoid: return y * (1 - y);
+    case TIDE_GATE_relu: return y > 0;
+    case TIDE_GATE_hard_sigmoid: return t_where((y > 0) & (y < 1), 1 / (REAL)6, 0);
+    default: return 1;
     }
 }
+/* Calls a function whose loops are made for the usual activations, and once for any. */
+#define FOR_ACTIVATIONS(r, f, ...)                                \
+    ((r)->act == TIDE_GATE_tanh && (r)->gate == TIDE_GATE_sigmoid \
+         ? f(TIDE_GATE_tanh, TIDE_GATE_sigmoid, __VA_ARGS__)      \
+         : f((r)->act, (r)->gate, __VA_ARGS__))
+#define ALIKE static inline __attribute__((always_inline))
 
 static void product(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t ars, const REAL *b,
                     int64_t brs, const REAL *packed, REAL *c, int64_t ldc, int accumulate) {
@@ -116,116 +115,101 @@ static const REAL *packed_once(tide_device *dev, int64_t rows, int64_t k, int64_
     return to;
 }
 
-/* c += states kernel; products that add to what is there pack the kernel, even for a few rows.
- * `room` (m, n) is work space. */
-static void add_product(int64_t m, int64_t n, int64_t k, const REAL *states, int64_t ars,
-                        const REAL *kernel, int64_t brs, const REAL *packed, REAL *c, REAL *room) {
-    if (m > FEW) {
-        product(m, n, k, states, ars, kernel, brs, packed, c, n, 1);
-        return;
-    }
-    product(m, n, k, states, ars, kernel, brs, NULL, room, n, 0);
-    for (int64_t i = 0; i < m * n; i++) c[i] += room[i];
-}
-
 /* -- forward -- */
 
-/* One step of one row: `s` holds what its gates are made of, h and c its states. Returns where the
- * new h is; the row's place in memory is written. */
-static void step(const net *r, int64_t b, int64_t t, REAL *s, REAL *restrict h, REAL *restrict c) {
+/* GRU's gates of one row: `in` (3 U) is what the state's product gave, bias included; what r scales
+ * or has scaled is left in memory. */
+static void gru_gates(const net *r, int64_t b, int64_t t, const REAL *restrict in, const REAL *h) {
     const int64_t U = r->U;
-    REAL *restrict now = plane(r, state_plane(r), b, t);
-    if (r->cell == TIDE_CELL_simple) {
-        activate(U, s, r->act);
-        memcpy(plane(r, 0, b, t), s, (size_t)U * sizeof(REAL));
-        memcpy(now, s, (size_t)U * sizeof(REAL));
-    } else if (r->cell == TIDE_CELL_lstm) {
-        activate(2 * U, s, r->gate);
-        activate(U, s + 2 * U, r->act);
-        activate(U, s + 3 * U, r->gate);
-        for (int64_t k = 0; k < 4; k++)
-            memcpy(plane(r, k, b, t), s + k * U, (size_t)U * sizeof(REAL));
-        const REAL *restrict i = s, *restrict f = s + U, *restrict g = s + 2 * U,
-                             *restrict o = s + 3 * U;
-        REAL *restrict cell = plane(r, 4, b, t);
-        for (int64_t j = 0; j < U; j++) cell[j] = now[j] = f[j] * c[j] + i[j] * g[j];
-        activate(U, now, r->act);
-        for (int64_t j = 0; j < U; j++) now[j] *= o[j];
-        memcpy(c, cell, (size_t)U * sizeof(REAL));
-    } else { /* z, r and the candidate, whose activation is done */
-        const REAL *restrict z = s, *restrict g = s + 2 * U;
-        for (int64_t j = 0; j < U; j++) now[j] = z[j] * h[j] + (1 - z[j]) * g[j];
-    }
-    memcpy(h, now, (size_t)U * sizeof(REAL));
+    const REAL *restrict z = r->z + (b * r->T + t) * 3 * U, *restrict bias = r->bias;
+    REAL *restrict m = plane(r, 0, b, t), *restrict scaled = m + 3 * U;
+    if (bias)
+        for (int64_t j = 0; j < 2 * U; j++) m[j] = z[j] + (in[j] + bias[j]);
+    else
+        for (int64_t j = 0; j < 2 * U; j++) m[j] = z[j] + in[j];
+    activate(2 * U, m, r->gate);
+    if (r->cell == TIDE_CELL_gru_before)
+        for (int64_t j = 0; j < U; j++) scaled[j] = m[U + j] * h[j];
+    else
+        for (int64_t j = 0; j < U; j++) scaled[j] = in[2 * U + j] + (bias ? bias[2 * U + j] : 0);
+    memcpy(m + 4 * U, h, (size_t)U * sizeof(REAL));
 }
 
-/* GRU's gates of rows [lo, hi) at step t, in s (rows, 3 U); `inner` (rows, 3 U) is work space. */
-static void gru_gates(const net *r, int64_t lo, int64_t hi, int64_t t, REAL *s, REAL *inner,
-                      const REAL *h) {
-    const int64_t U = r->U, n = hi - lo, W = 3 * U;
+/* One step of one row, of GRU after its gates: h and c become the states after it. */
+static void step(const net *r, int64_t b, int64_t t, const REAL *restrict in, REAL *restrict h,
+                 REAL *restrict c) {
+    const int64_t U = r->U, W = r->G * U;
+    const REAL *restrict z = r->z + (b * r->T + t) * W;
+    REAL *restrict m = plane(r, 0, b, t);
+    if (r->G == 3) {
+        REAL *restrict g = m + 2 * U;
+        if (r->cell == TIDE_CELL_gru)
+            for (int64_t j = 0; j < U; j++) g[j] = z[2 * U + j] + m[U + j] * m[3 * U + j];
+        else
+            for (int64_t j = 0; j < U; j++) g[j] = z[2 * U + j] + in[2 * U + j];
+        activate(U, g, r->act);
+        for (int64_t j = 0; j < U; j++) h[j] = m[j] * h[j] + (1 - m[j]) * g[j];
+        return;
+    }
+    memcpy(plane(r, state_plane(r), b, t), h, (size_t)U * sizeof(REAL));
+    for (int64_t j = 0; j < W; j++) m[j] = z[j] + in[j];
+    if (r->cell == TIDE_CELL_simple) {
+        activate(U, m, r->act);
+        memcpy(h, m, (size_t)U * sizeof(REAL));
+        return;
+    }
+    activate(2 * U, m, r->gate);
+    activate(U, m + 2 * U, r->act);
+    activate(U, m + 3 * U, r->gate);
+    for (int64_t j = 0; j < U; j++)
+        c[j] = h[j] = m[4 * U + j] = m[U + j] * c[j] + m[j] * m[2 * U + j];
+    activate(U, h, r->act);
+    for (int64_t j = 0; j < U; j++) h[j] *= m[3 * U + j];
+}
+
+/* A step that the mask leaves out: the states stay. */
+static void left_out(const net *r, int64_t b, int64_t t, const REAL *h, const REAL *c) {
+    const int64_t U = r->U;
+    memcpy(plane(r, state_plane(r), b, t), h, (size_t)U * sizeof(REAL));
+    /* nobody reads them; z, r and what r scales are there */
+    if (r->G == 3) memset(plane(r, 2, b, t), 0, (size_t)U * sizeof(REAL));
+    else memset(plane(r, 0, b, t), 0, (size_t)(r->G * U) * sizeof(REAL));
+    if (r->cell == TIDE_CELL_lstm) memcpy(plane(r, 4, b, t), c, (size_t)U * sizeof(REAL));
+}
+
+/* Step t of rows [lo, hi) up to what each of them does for itself: `in` (rows, W) gets the products
+ * with the states. `room` (rows, U) is work space. */
+static void step_products(const net *r, int64_t lo, int64_t hi, int64_t t, REAL *in, REAL *room,
+                          const REAL *h) {
+    const int64_t U = r->U, W = r->G * U, n = hi - lo;
     const int before = r->cell == TIDE_CELL_gru_before;
-    for (int64_t b = lo; b < hi; b++)
-        memcpy(s + (b - lo) * W, r->z + (b * r->T + t) * W, (size_t)W * sizeof(REAL));
-    if (!before) {
-        const int adds = r->bias && n > FEW;
-        for (int64_t b = 0; b < n && adds; b++)
-            memcpy(inner + b * W, r->bias, (size_t)W * sizeof(REAL));
-        product(n, W, U, h, U, r->kernel, W, r->packed, inner, W, adds);
-        for (int64_t b = 0; b < n && r->bias && !adds; b++)
-            for (int64_t j = 0; j < W; j++) inner[b * W + j] += r->bias[j];
-    } else {
-        product(n, 2 * U, U, h, U, r->kernel, W, NULL, s, W, 1);
-    }
-    for (int64_t b = 0; b < n; b++) {
-        REAL *restrict g = s + b * W;
-        const REAL *restrict in = inner + b * W;
-        if (!before)
-            for (int64_t j = 0; j < 2 * U; j++) g[j] += in[j];
-        activate(2 * U, g, r->gate);
-        REAL *restrict scaled = plane(r, 3, lo + b, t);
-        const REAL *restrict reset = g + U, *restrict state = h + b * U;
-        for (int64_t j = 0; j < U; j++) scaled[j] = before ? reset[j] * state[j] : in[2 * U + j];
-        if (!before)
-            for (int64_t j = 0; j < U; j++) g[2 * U + j] += reset[j] * scaled[j];
-    }
-    if (before)
-        product(n, U, U, plane(r, 3, lo, t), r->T * U, r->kernel + 2 * U, W, NULL, s + 2 * U, W, 1);
-    for (int64_t b = 0; b < n; b++) {
-        REAL *g = s + b * W;
-        activate(U, g + 2 * U, r->act);
-        for (int64_t k = 0; k < 3; k++)
-            memcpy(plane(r, k, lo + b, t), g + k * U, (size_t)U * sizeof(REAL));
-    }
+    product(n, before ? 2 * U : W, U, h, U, r->kernel, W, r->packed, in, W, 0);
+    for (int64_t b = 0; b < n && r->G == 3; b++) gru_gates(r, lo + b, t, in + b * W, h + b * U);
+    if (!before) return;
+    for (int64_t b = 0; b < n; b++)
+        memcpy(room + b * U, plane(r, 3, lo + b, t), (size_t)U * sizeof(REAL));
+    product(n, U, U, room, U, r->kernel + 2 * U, W, NULL, in + 2 * U, W, 0);
 }
 
 static void forward_rows(const net *r, int64_t lo, int64_t hi, REAL *work, const REAL *h0,
                          const REAL *c0, REAL *y, REAL *hn, REAL *cn) {
     const int64_t U = r->U, W = r->G * U, n = hi - lo;
-    const int lstm = r->cell == TIDE_CELL_lstm, gru = r->G == 3;
-    REAL *s = work, *inner = s + ROWS * W, *h = inner + ROWS * W, *c = h + ROWS * U;
+    const int lstm = r->cell == TIDE_CELL_lstm;
+    REAL *in = work, *room = in + ROWS * W, *h = room + ROWS * U, *c = h + ROWS * U;
     memcpy(h, h0 + lo * U, (size_t)(n * U) * sizeof(REAL));
     if (lstm) memcpy(c, c0 + lo * U, (size_t)(n * U) * sizeof(REAL));
     for (int64_t k = 0; k < r->T && !tide_stopped(); k++) {
         const int64_t t = r->backwards ? r->T - 1 - k : k;
-        if (gru) {
-            gru_gates(r, lo, hi, t, s, inner, h);
-        } else {
-            for (int64_t b = lo; b < hi; b++)
-                memcpy(s + (b - lo) * W, r->z + (b * r->T + t) * W, (size_t)W * sizeof(REAL));
-            add_product(n, W, U, h, U, r->kernel, W, r->packed, s, inner);
-        }
+        step_products(r, lo, hi, t, in, room, h);
         for (int64_t b = lo; b < hi; b++) {
             REAL *state = h + (b - lo) * U, *cell = c + (b - lo) * U, *out = y + (b * r->T + k) * U;
-            if (r->mask && !r->mask[b * r->T + t]) { /* the states stay */
-                memcpy(plane(r, state_plane(r), b, t), state, (size_t)U * sizeof(REAL));
-                if (lstm) memcpy(plane(r, 4, b, t), cell, (size_t)U * sizeof(REAL));
-                for (int64_t g = 0; !gru && g < r->G; g++) /* nobody reads them; GRU's are there */
-                    memset(plane(r, g, b, t), 0, (size_t)U * sizeof(REAL));
+            if (r->mask && !r->mask[b * r->T + t]) {
+                left_out(r, b, t, state, cell);
                 const REAL *repeats = k ? out - U : r->last ? r->last + b * U : NULL;
                 if (r->zero || !repeats) memset(out, 0, (size_t)U * sizeof(REAL));
                 else memcpy(out, repeats, (size_t)U * sizeof(REAL));
             } else {
-                step(r, b, t, s + (b - lo) * W, state, cell);
+                step(r, b, t, in + (b - lo) * W, state, cell);
                 memcpy(out, state, (size_t)U * sizeof(REAL));
             }
         }
@@ -238,8 +222,6 @@ static void forward_rows(const net *r, int64_t lo, int64_t hi, REAL *work, const
 
 enum { STRETCH = 1 << 18 }; /* REALs of a stretch, about */
 
-static int64_t planes_of(const net *r) { return state_plane(r) + 1; }
-
 /* Steps of a stretch of which each takes `each` REALs per row. */
 static int64_t stretch(const net *r, int64_t each) {
     return TIDE_MAX(1, TIDE_MIN(r->T, STRETCH / (ROWS * each)));
@@ -250,17 +232,17 @@ static int64_t first_of(const net *r, int64_t k0, int64_t m) {
     return r->backwards ? r->T - k0 - m : k0;
 }
 
-/* Between `b`, (rows, r->T, width) from `base` on, and `x` (n, m, width): steps [t, t + m) of rows
- * [lo, lo + n). */
-static void read_steps(const net *r, const tide_buf *b, int64_t base, int64_t lo, int64_t n,
-                       int64_t t, int64_t m, int64_t width, REAL *x) {
+/* Between `b`, (rows, r->T, width), and `x` (n, m, width): steps [t, t + m) of rows [lo, lo + n).
+ */
+static void read_steps(const net *r, const tide_buf *b, int64_t lo, int64_t n, int64_t t, int64_t m,
+                       int64_t width, REAL *x) {
     for (int64_t i = 0; i < n; i++)
-        piece_read(b, base + ((lo + i) * r->T + t) * width, m * width, x + i * m * width);
+        piece_read(b, ((lo + i) * r->T + t) * width, m * width, x + i * m * width);
 }
-static void write_steps(const net *r, const tide_buf *b, int64_t base, int64_t lo, int64_t n,
-                        int64_t t, int64_t m, int64_t width, const REAL *x) {
+static void write_steps(const net *r, const tide_buf *b, int64_t lo, int64_t n, int64_t t,
+                        int64_t m, int64_t width, const REAL *x) {
     for (int64_t i = 0; i < n; i++)
-        piece_write(b, base + ((lo + i) * r->T + t) * width, m * width, x + i * m * width);
+        piece_write(b, ((lo + i) * r->T + t) * width, m * width, x + i * m * width);
 }
 
 /* The part of r that are n rows and m steps, those from t on of rows [lo, lo + n). */
@@ -288,18 +270,17 @@ static void forward_stretches(const tide_kcall *k, const net *r, int64_t lo, int
     REAL *z = work, *memory = z + ROWS * steps * W, *y = memory + P * ROWS * steps * U,
          *h = y + ROWS * steps * U, *c = h + ROWS * U, *last = c + ROWS * U,
          *inner = last + ROWS * U;
-    uint8_t *mask = (uint8_t *)(inner + ROWS * (2 * W + 2 * U));
+    uint8_t *mask = (uint8_t *)(inner + ROWS * (W + 3 * U));
     piece_read(&k->in[1], lo * U, n * U, h);
     if (lstm) piece_read(&k->in[2], lo * U, n * U, c);
     for (int64_t k0 = 0; k0 < r->T && !tide_stopped(); k0 += steps) {
         const int64_t m = TIDE_MIN(steps, r->T - k0), t = first_of(r, k0, m);
         net part = part_of(r, lo, n, t, m, memory, mask);
-        read_steps(r, &k->in[0], 0, lo, n, t, m, W, z);
+        read_steps(r, &k->in[0], lo, n, t, m, W, z);
         part.z = z, part.last = k0 ? last : NULL;
         forward_rows(&part, 0, n, inner, h, c, y, h, c);
-        write_steps(r, &k->out[0], 0, lo, n, k0, m, U, y);
-        for (int64_t p = 0; p < P; p++)
-            write_steps(r, &k->out[3], p * r->B * r->T * U, lo, n, t, m, U, memory + p * n * m * U);
+        write_steps(r, &k->out[0], lo, n, k0, m, U, y);
+        write_steps(r, &k->out[3], lo, n, t, m, P * U, memory);
         for (int64_t b = 0; b < n; b++)
             memcpy(last + b * U, y + (b * m + m - 1) * U, (size_t)U * sizeof(REAL));
     }
@@ -312,7 +293,7 @@ static tide_status forward_halves(tide_kcall *c, net *r) {
     r->kernel = widened(c->dev, &c->in[3]), r->bias = widened(c->dev, &c->in[4]);
     if (!r->kernel || (c->in[4].p && !r->bias)) return TIDE_ENOMEM;
     tide_lanes lanes;
-    const int64_t room = steps * (W + (planes_of(r) + 1) * U) + 2 * W + 5 * U;
+    const int64_t room = steps * (W + (planes_of(r) + 1) * U) + W + 6 * U;
     TIDE_DO(tide_lanes_new(c->dev, r->B, ROWS,
                            (size_t)(ROWS * room) * sizeof(REAL) + (size_t)(ROWS * steps), &lanes));
     TIDE_PARALLEL_FOR (r->B, ROWS) {
@@ -331,8 +312,8 @@ TIDE_KERNEL(recurrent_) { /* z, h, c, kernel, bias, mask -> y, h, c, memory */
     const int64_t W = r.G * r.U;
     if (r.cell != TIDE_CELL_gru_before) r.packed = packed_once(c->dev, r.B, r.U, W, r.kernel);
     tide_lanes lanes;
-    TIDE_DO(tide_lanes_new(c->dev, r.B, ROWS, (size_t)(ROWS * (2 * W + 2 * r.U)) * sizeof(REAL),
-                           &lanes));
+    TIDE_DO(
+        tide_lanes_new(c->dev, r.B, ROWS, (size_t)(ROWS * (W + 3 * r.U)) * sizeof(REAL), &lanes));
     TIDE_PARALLEL_FOR (r.B, ROWS) {
         forward_rows(&r, lo, hi, tide_lane(&lanes, share_->slot), in[1].p, in[2].p, c->out[0].p,
                      c->out[1].p, c->out[2].p);
@@ -343,7 +324,7 @@ TIDE_KERNEL(recurrent_) { /* z, h, c, kernel, bias, mask -> y, h, c, memory */
 /* -- backward -- */
 
 typedef struct {
-    const REAL *dy, *dh, *dc, *h0, *c0;
+    const REAL *dy, *dh, *dc, *c0;
     const REAL *turned; /* (W, U): the kernel, transposed */
     const REAL *packed; /* the same, packed for all steps; NULL: it is not */
     REAL *dz;           /* (B, T, W) */
@@ -351,67 +332,67 @@ typedef struct {
     REAL *waits; /* of a stretch: (B, U), what outputs that repeat leave to the steps before it */
 } way;
 
-/* The states before step k of the chunk's row b, or the ones it began with. */
-static const REAL *state_before(const net *r, int64_t which, const REAL *first, int64_t b,
-                                int64_t k) {
-    if (k == 0) return first + b * r->U;
-    return plane(r, which, b, r->backwards ? r->T - k : k - 1);
+/* The cell before step k of the chunk's row b. */
+static const REAL *cell_before(const net *r, const REAL *c0, int64_t b, int64_t k) {
+    return k == 0 ? c0 + b * r->U : plane(r, 4, b, r->backwards ? r->T - k : k - 1);
 }
 
 /* The gates' gradients of one row and step: ds and, where they differ, those of the product with
  * the state; what of dh (and of dc, for the cell) does not pass through the product is left in dh
- * (dc). `tmp`: U numbers. */
-static void unstep(const net *r, const way *v, int64_t b, int64_t t, int64_t k, REAL *restrict ds,
-                   REAL *restrict dh, REAL *restrict dc, REAL *restrict tmp) {
-    const int64_t U = r->U;
-    if (r->cell == TIDE_CELL_simple) {
-        memcpy(ds, dh, (size_t)U * sizeof(REAL));
-        deactivate(U, ds, plane(r, 0, b, t), r->act);
-        memset(dh, 0, (size_t)U * sizeof(REAL));
-        return;
-    }
-    if (r->cell == TIDE_CELL_lstm) {
-        const REAL *restrict i = plane(r, 0, b, t), *restrict f = plane(r, 1, b, t),
-                             *restrict g = plane(r, 2, b, t), *restrict o = plane(r, 3, b, t),
-                             *restrict before = state_before(r, 4, v->c0, b, k);
-        REAL *restrict di = ds, *restrict df = ds + U, *restrict dg = ds + 2 * U,
-                       *restrict dout = ds + 3 * U;
-        memcpy(tmp, plane(r, 4, b, t), (size_t)U * sizeof(REAL));
-        activate(U, tmp, r->act);
-        for (int64_t j = 0; j < U; j++) {
-            dout[j] = dh[j] * tmp[j];
-            dh[j] *= o[j];
-        }
-        deactivate(U, dh, tmp, r->act);
-        for (int64_t j = 0; j < U; j++) {
-            const REAL d = dc[j] + dh[j];
-            di[j] = d * g[j];
-            df[j] = d * before[j];
-            dg[j] = d * i[j];
-            dc[j] = d * f[j];
-        }
-        deactivate(U, di, i, r->gate);
-        deactivate(U, df, f, r->gate);
-        deactivate(U, dg, g, r->act);
-        deactivate(U, dout, o, r->gate);
-        memset(dh, 0, (size_t)U * sizeof(REAL));
-        return;
-    }
-    const REAL *restrict z = plane(r, 0, b, t), *restrict reset = plane(r, 1, b, t),
-                         *restrict g = plane(r, 2, b, t), *restrict scaled = plane(r, 3, b, t),
-                         *restrict before = state_before(r, 4, v->h0, b, k);
-    REAL *restrict dz = ds, *restrict dr = ds + U, *restrict dg = ds + 2 * U;
+ * (dc). `m`: what memory keeps of the step. */
+ALIKE void unstep_lstm(int act, int gate, int64_t U, const REAL *restrict m,
+                       const REAL *restrict before, REAL *restrict ds, REAL *restrict dh,
+                       REAL *restrict dc, REAL *restrict tmp) {
+    const REAL *restrict f = m + U, *restrict g = f + U, *restrict o = g + U;
+    REAL *restrict df = ds + U, *restrict dg = df + U, *restrict dout = dg + U;
+    memcpy(tmp, m + 4 * U, (size_t)U * sizeof(REAL));
+    activate(U, tmp, act);
     for (int64_t j = 0; j < U; j++) {
-        dz[j] = dh[j] * (before[j] - g[j]);
-        dg[j] = dh[j] * (1 - z[j]);
-        dh[j] *= z[j];
+        const REAL d = dc[j] + dh[j] * o[j] * slope(act, tmp[j]);
+        dout[j] = dh[j] * tmp[j] * slope(gate, o[j]);
+        ds[j] = d * g[j] * slope(gate, m[j]);
+        df[j] = d * before[j] * slope(gate, f[j]);
+        dg[j] = d * m[j] * slope(act, g[j]);
+        dc[j] = d * f[j];
+        dh[j] = 0;
     }
-    deactivate(U, dz, z, r->gate);
-    deactivate(U, dg, g, r->act);
-    if (r->cell == TIDE_CELL_gru)
-        for (int64_t j = 0; j < U; j++) dr[j] = dg[j] * scaled[j];
-    /* with the reset before, dr waits for the product of dg */
-    if (r->cell == TIDE_CELL_gru) deactivate(U, dr, reset, r->gate);
+}
+/* With the reset before, dr waits for the product of dg. */
+ALIKE void unstep_gru(int act, int gate, int64_t U, int after, const REAL *restrict m,
+                      REAL *restrict ds, REAL *restrict dh) {
+    const REAL *restrict reset = m + U, *restrict g = reset + U, *restrict scaled = g + U,
+                         *restrict before = scaled + U;
+    REAL *restrict dr = ds + U, *restrict dg = dr + U;
+    for (int64_t j = 0; j < U; j++) {
+        ds[j] = dh[j] * (before[j] - g[j]) * slope(gate, m[j]);
+        dg[j] = dh[j] * (1 - m[j]) * slope(act, g[j]);
+        dh[j] *= m[j];
+    }
+    for (int64_t j = 0; j < U && after; j++) dr[j] = dg[j] * scaled[j] * slope(gate, reset[j]);
+}
+ALIKE void unstep_simple(int act, int gate, int64_t U, const REAL *restrict m, REAL *restrict ds,
+                         REAL *restrict dh) {
+    (void)gate;
+    for (int64_t j = 0; j < U; j++) ds[j] = dh[j] * slope(act, m[j]), dh[j] = 0;
+}
+static void unstep(const net *r, const way *v, int64_t b, int64_t t, int64_t k, REAL *ds, REAL *dh,
+                   REAL *dc, REAL *tmp) {
+    const REAL *m = plane(r, 0, b, t);
+    if (r->cell == TIDE_CELL_simple) FOR_ACTIVATIONS(r, unstep_simple, r->U, m, ds, dh);
+    else if (r->cell == TIDE_CELL_lstm)
+        FOR_ACTIVATIONS(r, unstep_lstm, r->U, m, cell_before(r, v->c0, b, k), ds, dh, dc, tmp);
+    else FOR_ACTIVATIONS(r, unstep_gru, r->U, r->cell == TIDE_CELL_gru, m, ds, dh);
+}
+
+/* What the product of r * h, `p`, gives the gates and the state. */
+ALIKE void unscale(int act, int gate, int64_t U, const REAL *restrict p, const REAL *restrict m,
+                   REAL *restrict dr, REAL *restrict dh) {
+    const REAL *restrict reset = m + U, *restrict h = m + 4 * U;
+    (void)act;
+    for (int64_t j = 0; j < U; j++) {
+        dr[j] = p[j] * h[j] * slope(gate, reset[j]);
+        dh[j] += p[j] * reset[j];
+    }
 }
 
 static void backward_rows(const net *r, const way *v, int64_t lo, int64_t hi, REAL *work, REAL *dh0,
@@ -447,15 +428,9 @@ static void backward_rows(const net *r, const way *v, int64_t lo, int64_t hi, RE
         if (before) { /* through the product of r * h */
             product(n, U, U, ds + 2 * U, W, v->turned + 2 * U * U, U, NULL, through, U, 0);
             for (int64_t b = 0; b < n; b++) {
-                REAL *restrict dr = ds + b * W + U, *restrict d = dh + b * U;
-                const REAL *restrict p = through + b * U, *restrict reset = plane(r, 1, lo + b, t),
-                                     *restrict h = state_before(r, 4, v->h0, lo + b, k);
                 if (r->mask && !r->mask[(lo + b) * r->T + t]) continue;
-                for (int64_t j = 0; j < U; j++) {
-                    dr[j] = p[j] * h[j];
-                    d[j] += p[j] * reset[j];
-                }
-                deactivate(U, dr, reset, r->gate);
+                FOR_ACTIVATIONS(r, unscale, U, through + b * U, plane(r, 0, lo + b, t),
+                                ds + b * W + U, dh + b * U);
             }
         }
         for (int64_t b = lo; b < hi; b++)
@@ -477,29 +452,17 @@ static void backward_rows(const net *r, const way *v, int64_t lo, int64_t hi, RE
     if (v->waits) memcpy(v->waits + lo * U, waits, (size_t)(n * U) * sizeof(REAL));
 }
 
-/* Rows of (B * T, U): the state that each step's product read. */
-static void states_before(const net *r, const REAL *h0, REAL *out, int64_t lo, int64_t hi) {
-    const int64_t U = r->U;
-    for (int64_t b = lo; b < hi; b++)
-        for (int64_t k = 0; k < r->T; k++) {
-            const int64_t t = r->backwards ? r->T - 1 - k : k;
-            memcpy(out + (b * r->T + t) * U, state_before(r, state_plane(r), h0, b, k),
-                   (size_t)U * sizeof(REAL));
-        }
-}
-
-/* dkernel = or += before' din over the rows and steps of r; r * h is what the candidate's product
- * read where the reset comes before it. */
-static void kernel_gradient(const net *r, const REAL *before, const REAL *din, REAL *dkernel,
-                            int accumulate) {
+/* dkernel = or += before' din over the rows and steps of r, `before` the states that products read;
+ * r * h is what the candidate's product read where the reset comes before it. */
+static void kernel_gradient(const net *r, const REAL *din, REAL *dkernel, int accumulate) {
     const int64_t U = r->U, W = r->G * U, all = r->B * r->T,
                   wide = r->cell == TIDE_CELL_gru_before ? 2 * U : W;
     tide_gemm g = {.m = U,
                    .n = wide,
                    .k = all,
-                   .a = before,
+                   .a = r->memory + state_plane(r) * U,
                    .ars = 1,
-                   .acs = U,
+                   .acs = planes_of(r) * U,
                    .b = din,
                    .brs = W,
                    .bcs = 1,
@@ -508,7 +471,7 @@ static void kernel_gradient(const net *r, const REAL *before, const REAL *din, R
                    .accumulate = accumulate};
     K(gemm)(&g);
     if (wide == W) return;
-    g.n = U, g.a = r->memory + 3 * all * U, g.b = din + 2 * U, g.c = dkernel + 2 * U;
+    g.n = U, g.a = r->memory + 3 * U, g.b = din + 2 * U, g.c = dkernel + 2 * U;
     K(gemm)(&g);
 }
 
@@ -519,41 +482,37 @@ static void backward_stretches(const tide_kcall *k, const net *r, const REAL *tu
     const int64_t U = r->U, W = r->G * U, n = hi - lo, P = planes_of(r);
     const int lstm = r->cell == TIDE_CELL_lstm, after = r->cell == TIDE_CELL_gru;
     const tide_buf *in = k->in;
-    REAL *memory = work, *dy = memory + P * ROWS * steps * U, *before = dy + ROWS * steps * U,
-         *dz = before + ROWS * steps * U, *din = dz + ROWS * steps * W,
-         *h0 = din + (after ? ROWS * steps * W : 0), *c0 = h0 + ROWS * U, *dh = c0 + ROWS * U,
-         *dc = dh + ROWS * U, *waits = dc + ROWS * U, *inner = waits + ROWS * U;
+    REAL *memory = work, *dy = memory + P * ROWS * steps * U, *dz = dy + ROWS * steps * U,
+         *din = dz + ROWS * steps * W, *c0 = din + (after ? ROWS * steps * W : 0),
+         *last = c0 + ROWS * U, *dh = last + P * ROWS * U, *dc = dh + ROWS * U,
+         *waits = dc + ROWS * U, *inner = waits + ROWS * U;
     uint8_t *mask = (uint8_t *)(inner + ROWS * (W + 5 * U));
     memset(dh, 0, (size_t)(3 * ROWS * U) * sizeof(REAL));
     if (in[6].p) piece_read(&in[6], lo * U, n * U, dh);
     if (in[7].p && lstm) piece_read(&in[7], lo * U, n * U, dc);
     for (int64_t k0 = (r->T - 1) / steps * steps; k0 >= 0 && !tide_stopped(); k0 -= steps) {
         const int64_t m = TIDE_MIN(steps, r->T - k0), t = first_of(r, k0, m);
-        const int64_t plane_size = r->B * r->T * U, one = first_of(r, k0 - 1, 1);
         const net part = part_of(r, lo, n, t, m, memory, mask);
-        for (int64_t p = 0; p < P; p++)
-            read_steps(r, &in[2], p * plane_size, lo, n, t, m, U, memory + p * n * m * U);
-        if (in[5].p) read_steps(r, &in[5], 0, lo, n, k0, m, U, dy);
-        if (k0) {
-            read_steps(r, &in[2], state_plane(r) * plane_size, lo, n, one, 1, U, h0);
-            if (lstm) read_steps(r, &in[2], 4 * plane_size, lo, n, one, 1, U, c0);
-        } else {
-            piece_read(&in[0], lo * U, n * U, h0);
-            if (lstm) piece_read(&in[3], lo * U, n * U, c0);
+        read_steps(r, &in[2], lo, n, t, m, P * U, memory);
+        if (in[5].p) read_steps(r, &in[5], lo, n, k0, m, U, dy);
+        if (lstm && k0) {
+            read_steps(r, &in[2], lo, n, first_of(r, k0 - 1, 1), 1, P * U, last);
+            for (int64_t b = 0; b < n; b++)
+                memcpy(c0 + b * U, last + (b * P + 4) * U, (size_t)U * sizeof(REAL));
+        } else if (lstm) {
+            piece_read(&in[3], lo * U, n * U, c0);
         }
         const way v = {.dy = in[5].p ? dy : NULL,
                        .dh = dh,
                        .dc = dc,
-                       .h0 = h0,
                        .c0 = c0,
                        .turned = turned,
                        .dz = dz,
                        .din = after ? din : dz,
                        .waits = waits};
         backward_rows(&part, &v, 0, n, inner, dh, dc);
-        write_steps(r, &k->out[0], 0, lo, n, t, m, W, dz);
-        states_before(&part, h0, before, 0, n);
-        kernel_gradient(&part, before, v.din, dkernel, 1);
+        write_steps(r, &k->out[0], lo, n, t, m, W, dz);
+        kernel_gradient(&part, v.din, dkernel, 1);
         for (int64_t i = 0; i < n * m && after; i++)
             for (int64_t j = 0; j < W; j++) dbias[j] += din[i * W + j];
     }
@@ -570,7 +529,7 @@ static tide_status backward_halves(tide_kcall *c, net *r) {
     const int after = r->cell == TIDE_CELL_gru;
     const int64_t chunks = TIDE_CEIL_DIV(r->B, (int64_t)ROWS),
                   groups = TIDE_MAX(1, TIDE_MIN(chunks, (int64_t)GROUPS)),
-                  steps = stretch(r, (P + 2) * U + (1 + after) * W);
+                  steps = stretch(r, (P + 1) * U + (1 + after) * W);
     const REAL *kernel = widened(c->dev, &c->in[1]);
     REAL *turned = tide_scratch(c->dev, (size_t)(W * U) * sizeof(REAL)),
          *sums = tide_scratch(c->dev, (size_t)(groups * each) * sizeof(REAL));
@@ -579,7 +538,7 @@ static tide_status backward_halves(tide_kcall *c, net *r) {
         for (int64_t j = 0; j < W; j++) turned[j * U + i] = kernel[i * W + j];
     memset(sums, 0, (size_t)(groups * each) * sizeof(REAL));
     tide_lanes lanes;
-    const int64_t room = steps * ((P + 2) * U + (1 + after) * W) + W + 10 * U;
+    const int64_t room = steps * ((P + 1) * U + (1 + after) * W) + W + (P + 9) * U;
     TIDE_DO(tide_lanes_new(c->dev, groups, 1,
                            (size_t)(ROWS * room) * sizeof(REAL) + (size_t)(ROWS * steps), &lanes));
     TIDE_PARALLEL_FOR (groups, 1) {
@@ -605,7 +564,7 @@ TIDE_KERNEL(recurrent_grad_) {
                                         .gate = at->gate,
                                         .backwards = at->backwards,
                                         .zero = at->zero};
-    net r = net_of(&same, in[0].shape[0], in[2].shape[2], in[0].shape[1]);
+    net r = net_of(&same, in[0].shape[0], in[2].shape[1], in[0].shape[1]);
     const int64_t U = r.U, W = r.G * U, all = r.B * r.T;
     r.mask = in[4].p;
     if (tide_is_half(in[0].dtype)) return backward_halves(c, &r);
@@ -613,16 +572,14 @@ TIDE_KERNEL(recurrent_grad_) {
     const REAL *kernel = in[1].p;
     const int after = r.cell == TIDE_CELL_gru;
     REAL *turned = tide_scratch(c->dev, (size_t)(W * U) * sizeof(REAL)),
-         *before = tide_scratch(c->dev, (size_t)(all * U) * sizeof(REAL)),
          *din = after ? tide_scratch(c->dev, (size_t)(all * W) * sizeof(REAL)) : c->out[0].p;
-    if (!turned || !before || !din) return TIDE_ENOMEM;
+    if (!turned || !din) return TIDE_ENOMEM;
     for (int64_t i = 0; i < U; i++)
         for (int64_t j = 0; j < W; j++) turned[j * U + i] = kernel[i * W + j];
     const way v = {
         .dy = in[5].p,
         .dh = in[6].p,
         .dc = in[7].p,
-        .h0 = in[0].p,
         .c0 = in[3].p,
         .turned = turned,
         .packed = r.cell == TIDE_CELL_gru_before ? NULL : packed_once(c->dev, r.B, W, U, turned),
@@ -633,7 +590,6 @@ TIDE_KERNEL(recurrent_grad_) {
     TIDE_PARALLEL_FOR (r.B, ROWS) {
         backward_rows(&r, &v, lo, hi, tide_lane(&lanes, share_->slot), c->out[1].p, c->out[2].p);
     }
-    TIDE_PARALLEL_FOR (r.B, ROWS) { states_before(&r, v.h0, before, lo, hi); }
-    kernel_gradient(&r, before, din, c->out[3].p, 0);
+    kernel_gradient(&r, din, c->out[3].p, 0);
     return after ? K(colsum)(c->dev, all, W, din, c->out[4].p) : TIDE_OK;
 }

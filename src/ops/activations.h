@@ -4,8 +4,8 @@
 
 #include "../op.h"
 
-/* Does the derivative need the activation's argument rather than its result? Rules compute it
- * again. */
+/* Does the derivative need the activation's argument rather than its result? Then a call that is
+ * recorded makes two nodes, and rules that know one compute the argument again. */
 static inline int tide_act_reads_argument(int act) {
     return act == TIDE_ACTIVATION_gelu || act == TIDE_ACTIVATION_silu;
 }

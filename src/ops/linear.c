@@ -281,16 +281,25 @@ static void linear_grad(tide_tape *t, const tide_node *n) {
 static void linear_compose(tide_tape *t, const void *attrs, int nin, tide_tensor **in,
                            tide_tensor **out) {
     (void)nin;
-    tide_tensor *z = product(t, in[0], in[1]);
-    if (in[2]) z = tide_t(t, OP(add), z, in[2]);
-    out[0] = tide_t_activate(t, z, ((const tide_linear_attrs *)attrs)->activation);
+    const int act = ((const tide_linear_attrs *)attrs)->activation;
+    tide_tensor *z;
+    if (tide_act_reads_argument(act)) {
+        z = tide_t(t, OP(linear), in[0], in[1], in[2]);
+    } else {
+        z = product(t, in[0], in[1]);
+        if (in[2]) z = tide_t(t, OP(add), z, in[2]);
+    }
+    out[0] = tide_t_activate(t, z, act);
+}
+static int linear_composed(const void *attrs) {
+    return tide_act_reads_argument(((const tide_linear_attrs *)attrs)->activation);
 }
 
 TIDE_DESCRIBE(linear, .flags = TIDE_CONTIGUOUS | TIDE_PROMOTE | TIDE_HALF | TIDE_FIRST_ORDER,
               .relays = TIDE_SAVE_IN(1), .keeps = by_many_rows,
               .saves = TIDE_SAVE_IN(0) | TIDE_SAVE_IN(1) | TIDE_SAVE_IN(2) | TIDE_SAVE_OUT(0),
               .infer = linear_infer, .grad = linear_grad, .compose = linear_compose,
-              .flops = matmul_flops);
+              .composed = linear_composed, .flops = matmul_flops);
 
 static tide_status linear_grad_infer(tide_call *c) {
     const tide_linear_grad_attrs *a = c->attrs;

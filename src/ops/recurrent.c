@@ -51,7 +51,7 @@ static tide_status recurrent_infer(tide_call *c) { /* z, h, c, kernel, bias, mas
     c->meta[0] = (tide_meta){.rank = 3, .dtype = dtype, .shape = {B, T, U}};
     c->meta[1] = (tide_meta){.rank = 2, .dtype = dtype, .shape = {B, U}};
     c->meta[2] = (tide_meta){.rank = 2, .dtype = dtype, .shape = {B, lstm ? U : 0}};
-    c->meta[3] = (tide_meta){.rank = 4, .dtype = dtype, .shape = {cells[a->cell].planes, B, T, U}};
+    c->meta[3] = (tide_meta){.rank = 4, .dtype = dtype, .shape = {B, T, cells[a->cell].planes, U}};
     return TIDE_OK;
 }
 
@@ -194,7 +194,7 @@ static tide_status recurrent_grad_infer(tide_call *c) {
     const int lstm = a->cell == TIDE_CELL_lstm, gru = a->cell == TIDE_CELL_gru;
     const int64_t B = h->shape[0], U = h->shape[1], W = cells[a->cell].gates * U;
     const uint8_t dtype = h->dtype;
-    c->meta[0] = (tide_meta){.rank = 3, .dtype = dtype, .shape = {B, memory->shape[2], W}};
+    c->meta[0] = (tide_meta){.rank = 3, .dtype = dtype, .shape = {B, memory->shape[1], W}};
     c->meta[1] = (tide_meta){.rank = 2, .dtype = dtype, .shape = {B, U}};
     c->meta[2] = (tide_meta){.rank = 2, .dtype = dtype, .shape = {B, lstm ? U : 0}};
     c->meta[3] = (tide_meta){.rank = 2, .dtype = dtype, .shape = {U, W}};
@@ -204,11 +204,11 @@ static tide_status recurrent_grad_infer(tide_call *c) {
 static double recurrent_grad_flops(const tide_kcall *k) { /* of the states and of the kernel */
     return 4.0 * (double)tide_buf_numel(&k->out[0]) * (double)k->in[0].shape[1];
 }
-static double recurrent_grad_room(const tide_kcall *k) { /* the states before, and gru's din */
+static double recurrent_grad_room(const tide_kcall *k) { /* gru's din */
     const tide_recurrent_grad__attrs *a = k->attrs;
-    const int64_t *m = k->in[2].shape, din = a->cell == TIDE_CELL_gru ? 3 : 0; /* P, B, T, U */
+    const int64_t *m = k->in[2].shape, din = a->cell == TIDE_CELL_gru ? 3 : 0; /* B, T, P, U */
     if (tide_is_half(k->in[2].dtype)) return 0; /* stretches of steps */
-    return (double)(m[1] * m[2] * m[3] * (1 + din)) * (double)tide_dtype_size(k->in[2].dtype);
+    return (double)(m[0] * m[1] * m[3] * din) * (double)tide_dtype_size(k->in[2].dtype);
 }
 TIDE_DESCRIBE(recurrent_grad_, .flags = TIDE_CONTIGUOUS | TIDE_INTERNAL | TIDE_NOGRAD | TIDE_HALF,
               .infer = recurrent_grad_infer, .flops = recurrent_grad_flops,
