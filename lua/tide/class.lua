@@ -28,7 +28,6 @@ end
 -- ---- names that nearly exist ----
 
 local kin = setmetatable({}, { __mode = "k" }) -- root of a strict family -> its classes
-local absent = setmetatable({}, { __mode = "k" }) -- class -> names that are absent, and rightly so
 
 -- Whether a name is another one and more: `train_steps`, `calls`, `models` are names of their own;
 -- `fitt` and `fitx` are none: words do not end so.
@@ -66,21 +65,17 @@ local function near_method(c, key)
 end
 
 -- Reads a name that an instance of `c` does not have. In Tide's own classes a name that is nearly a
--- method raises and says which was meant; classes of a person's own may have any fields.
-local function missing(c, key)
-  local known = absent[c]
-  if not known then
-    known = {}
-    absent[c] = known
-  end
-  if known[key] or type(key) ~= "string" or #key < 4 or key:byte() == 95 or c._custom then
+-- method raises and says which was meant; classes of a person's own may have any fields. `absent`:
+-- the names that were read before, and rightly are none.
+local function missing(c, key, absent)
+  if type(key) ~= "string" or #key < 4 or key:byte() == 95 or c._custom then
     return nil
   end
   local near = near_method(c, key)
   if near then
     require("tide.errors").raise(c.__name, "no method or field '%s'; did you mean '%s'?", key, near)
   end
-  known[key] = true
+  absent[key] = true
 end
 
 local written = setmetatable({}, { __mode = "k" }) -- class -> new fields that were written
@@ -116,6 +111,7 @@ end
 
 -- Fields of an instance that its class computes: methods first, then properties.
 local function make_index(c)
+  local absent = {}
   return function(self, key)
     local v = c[key]
     if v ~= nil then
@@ -125,11 +121,13 @@ local function make_index(c)
     local get = gets and gets[key]
     if get then
       return get(self)
+    elseif absent[key] then
+      return nil
     end
     local foreign = c._foreign
     v = foreign and foreign[key]
     if v == nil and c._strict then
-      return missing(c, key)
+      return missing(c, key, absent)
     end
     return v
   end

@@ -426,9 +426,10 @@ function Object.__newindex(self, key, value)
 end
 
 function Object:_init(...)
-  local o = self.args:construct(...)
-  self:_store(o)
-  local inits = self._inits
+  local c = getmetatable(self)
+  local o = c.args:construct(...)
+  c._store(self, o)
+  local inits = c._inits
   for i = 1, #inits do
     inits[i](self, o)
   end

@@ -148,6 +148,13 @@ local function map(v, f)
 end
 symbolic.map = map
 
+local function numbers_first(a, b)
+  if type(a) == type(b) then
+    return a < b
+  end
+  return type(a) == "number"
+end
+
 --- Symbolic tensors in a value: lists in order, tables by name in sorted order.
 function symbolic.flatten(v, out)
   out = out or {}
@@ -158,12 +165,7 @@ function symbolic.flatten(v, out)
     for k in pairs(v) do
       keys[#keys + 1] = k
     end
-    table.sort(keys, function(a, b)
-      if type(a) == type(b) then
-        return a < b
-      end
-      return type(a) == "number"
-    end)
+    table.sort(keys, numbers_first)
     for _, k in ipairs(keys) do
       symbolic.flatten(v[k], out)
     end
@@ -418,7 +420,7 @@ local function reads_text(layer, args, n)
     local what = layer:_takes(i)
     local takes, either = what == "strings", layer_inputs.reads_text[what]
     any = any or takes
-    for _, s in ipairs(symbolic.flatten { args[i] }) do
+    for _, s in ipairs(symbolic.flatten(args[i])) do
       local text = s.dtype == "string"
       any = any or either and text
       if text ~= takes and not either then
@@ -481,7 +483,7 @@ function symbolic.call(layer, x, rest, options, training)
       shapes[i] = symbols[i] and shape_struct(symbols[i]) or nil
     end
     local out = table.pack(layer:compute_output_shape(table.unpack(shapes, 1, n)))
-    local first = symbolic.flatten(symbols[1])[1]
+    local first = is(symbols[1]) and symbols[1] or symbolic.flatten(symbols[1])[1]
     local dtype = layer:compute_output_dtype(first and first.dtype or layer.dtype)
     for i = 1, out.n do
       out[i] = shapes_to_symbols(out[i], dtype)

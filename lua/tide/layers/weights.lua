@@ -49,7 +49,12 @@ end
 -- What an initializer gives, checked.
 local function initial(where, o, initializer, shape, dtype)
   local tensor = initializer(table.move(shape, 1, #shape, 1, {}), dtype)
-  if not core.is_tensor(tensor) or not list.equal(tensor.shape, shape) then
+  local made = core.is_tensor(tensor) and tensor.shape
+  local fits = made and #made == #shape
+  for i = 1, fits and #shape or 0 do
+    fits = fits and made[i] == shape[i]
+  end
+  if not fits then
     errors.raise(where, "the initializer of '%s' must return a tensor of shape %s (got %s)",
       o.name or "weight", list.format(shape), check.show(tensor))
   end
@@ -74,6 +79,12 @@ function Layer:_make_weight(o)
   return tensor
 end
 
+-- The path of what stands around the layer; `build` found it already.
+local function place(self)
+  local own = self[S]
+  return not self.built and own.around or paths.around(self)
+end
+
 -- Records a tensor as a weight of this layer.
 function Layer:_track(tensor, o)
   core.scope_leave(tensor)
@@ -82,7 +93,7 @@ function Layer:_track(tensor, o)
     tensor = tensor, name = o.name or "weight", trainable = o.trainable ~= false,
       regularizer = option(o.regularizer), constraint = option(o.constraint),
       autocast = o.autocast }
-  names.give(tensor, o.name or "weight", self, paths.around(self))
+  names.give(tensor, o.name or "weight", self, place(self))
   if o.trainable ~= false then
     tensor:requires_grad_(self[S].trainable)
   end
@@ -142,7 +153,7 @@ function Layer:add_state(...)
   local tensor = initial("add_state", o, initializer, shape, o.dtype or self.dtype)
   core.scope_leave(tensor)
   own.states[#own.states + 1] = { tensor = tensor, name = o.name }
-  names.give(tensor, o.name, self, paths.around(self))
+  names.give(tensor, o.name, self, place(self))
   tracking.changed(self)
   return tensor
 end
