@@ -143,6 +143,11 @@ void *tideL_unbox(lua_State *L, int i,
 const char *tideL_checkpath(lua_State *L,
                             int i); /* a path; raises where a zero byte would cut it */
 
+/* -- bytes that grow (characters.c) -- */
+struct tide_bytes;
+struct tide_bytes *tideL_newbytes(lua_State *L);              /* empty, in a box on the stack */
+int tideL_pushbytes(lua_State *L, const struct tide_bytes *); /* as a string; returns 1 */
+
 /* -- worker threads (ahead.c) -- */
 typedef struct tideL_workers tideL_workers;          /* counted; what uses them outlives a handle */
 tideL_workers *tideL_toworkers(lua_State *L, int i); /* borrowed; NULL: none, or closed ones */
@@ -174,6 +179,7 @@ void tideL_open_names(lua_State *L);
 void tideL_open_archives(lua_State *L);
 void tideL_open_words(lua_State *L);
 void tideL_open_text(lua_State *L);
+void tideL_open_characters(lua_State *L);
 void tideL_open_sequences(lua_State *L);
 void tideL_open_sound(lua_State *L);
 int tideL_index(lua_State *L); /* index.c: __index, __newindex */

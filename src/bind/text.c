@@ -1,4 +1,4 @@
-/* Text for Lua: characters, and tokenizers with their encodings. Lists and tensors of ids are made
+/* Tokenizers for Lua, and their encodings. Lists and tensors of ids are made
  * here; `base` is what is added to an id of the file, 0 or 1. */
 #include "../text/text.h"
 #include "../io/workers.h"
@@ -6,77 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-/* -- characters -- */
-
-static void free_bytes(void *p) {
-    tide_bytes *b = p;
-    free(b->p);
-    free(b);
-}
-
-static tide_bytes *new_bytes(lua_State *L) {
-    tideL_box *box = tideL_newbox(L, free_bytes);
-    if (!(box->p = calloc(1, sizeof(tide_bytes)))) luaL_error(L, "not enough memory");
-    return box->p;
-}
-
-static int push_bytes(lua_State *L, const tide_bytes *b) {
-    lua_pushlstring(L, b->p ? b->p : "", b->n);
-    return 1;
-}
-
-/* lower(s): as Python's str.lower */
-static int lower(lua_State *L) {
-    size_t n;
-    const char *s = luaL_checklstring(L, 1, &n);
-    tide_bytes *b = new_bytes(L);
-    tide_ctx *ctx = tideL_ctx(L);
-    tideL_try(L, ctx, tide_text_lower(ctx, s, n, b));
-    return push_bytes(L, b);
-}
-
-/* normalize(s, "NFC" | "NFD" | "NFKC" | "NFKD") */
-static int normalize(lua_State *L) {
-    static const char *const forms[] = {"NFC", "NFD", "NFKC", "NFKD", NULL};
-    size_t n;
-    const char *s = luaL_checklstring(L, 1, &n);
-    const int form = luaL_checkoption(L, 2, NULL, forms);
-    tide_bytes *b = new_bytes(L);
-    tide_ctx *ctx = tideL_ctx(L);
-    tideL_try(L, ctx, tide_text_normal(ctx, s, n, (tide_form)form, b));
-    return push_bytes(L, b);
-}
-
-/* mend(s): broken UTF-8 as U+FFFD */
-static int mend(lua_State *L) {
-    size_t n;
-    const char *s = luaL_checklstring(L, 1, &n);
-    lua_settop(L, 1);
-    if (tide_utf8_valid(s, n)) return 1;
-    tide_bytes *b = new_bytes(L);
-    tide_ctx *ctx = tideL_ctx(L);
-    tideL_try(L, ctx, tide_text_mend(ctx, s, n, b));
-    return push_bytes(L, b);
-}
-
-/* chars(s): the list of its characters; broken bytes are U+FFFD */
-static int chars(lua_State *L) {
-    size_t n;
-    const char *s = luaL_checklstring(L, 1, &n), *end = s + n;
-    lua_Integer i = 0;
-    lua_settop(L, 1);
-    lua_newtable(L);
-    while (s < end) {
-        int32_t c;
-        const int k = tide_utf8_get(s, end, &c);
-        if (c == TIDE_BROKEN) lua_pushliteral(L, "\xef\xbf\xbd");
-        else lua_pushlstring(L, s, (size_t)k);
-        lua_rawseti(L, 2, ++i);
-        s += k;
-    }
-    return 1;
-}
 
 /* -- tokenizers -- */
 
@@ -431,9 +360,9 @@ static int decode(lua_State *L) {
         id[i] = v - base < 0 || v - base >= TIDE_TOKENIZER_IDS ? -1 : (int32_t)(v - base);
         lua_pop(L, 1);
     }
-    tide_bytes *b = new_bytes(L);
+    tide_bytes *b = tideL_newbytes(L);
     tideL_try(L, ctx, tide_tokenizer_decode(ctx, k->t, id, (size_t)n, skip, b));
-    return push_bytes(L, b);
+    return tideL_pushbytes(L, b);
 }
 
 /* token(tokenizer, id): nil where there is none */
@@ -488,7 +417,7 @@ static int pieces(lua_State *L) {
     tokenizer *k = check_tokenizer(L, 1);
     const char *s = luaL_checklstring(L, 2, &n);
     tide_ctx *ctx = tideL_ctx(L);
-    tide_bytes *b = new_bytes(L);
+    tide_bytes *b = tideL_newbytes(L);
     tideL_try(L, ctx, tide_tokenizer_pieces(ctx, k->t, k->e, s, n, piece, b));
     if (b->failed) return luaL_error(L, "not enough memory");
     lua_newtable(L);
@@ -675,10 +604,6 @@ static int sees_bytes(lua_State *L) {
 
 void tideL_open_text(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"lower", lower},
-        {"normalize", normalize},
-        {"mend", mend},
-        {"chars", chars},
         {"tokenizer", new_tokenizer},
         {"to_json", to_json},
         {"encode", encode},
@@ -706,6 +631,7 @@ void tideL_open_text(lua_State *L) {
         {NULL, NULL},
     };
     luaL_newlib(L, functions);
+    tideL_open_characters(L);
     tideL_open_sequences(L);
     lua_setfield(L, -2, "text");
 }

@@ -39,7 +39,7 @@ int tide_char_lower(int32_t c, int32_t *to);
 typedef enum { TIDE_NFC, TIDE_NFD, TIDE_NFKC, TIDE_NFKD } tide_form;
 
 /* -- bytes that grow; a failed allocation sticks, and later calls do nothing -- */
-typedef struct {
+typedef struct tide_bytes {
     char *p;
     size_t n, room;
     bool failed;
