@@ -188,6 +188,52 @@ describe("layers of text", function()
     assert.same({ 2, 0 }, shape(L.TextVectorization { vocabulary = { "a" } }, { "", "" }))
   end)
 
+  it("number many texts as they number each, for any number of threads", function()
+    local pieces = { "The", "cat", " ", "  ", "\t", "sat.", "--", "\xc3\x84h", "a", "\xe2\x82",
+      "!?", "x\0y", "\xff", "\xef\xbf\xbd", "MAT" }
+    local texts, at = {}, 7
+    for i = 1, 200 do
+      local text = {}
+      for k = 1, i == 99 and 2000 or i * 13 % 190 do
+        at = (at * 48271 + i) % 2147483647
+        text[k] = pieces[at % #pieces + 1]
+      end
+      texts[i] = table.concat(text)
+    end
+    local threads = tide.get_threads()
+    local function check(o)
+      o.vocabulary = { "the", "cat", "cat sat", "\xc3\x84h", "\xef\xbf\xbd", "a", "x\0y", "catsat" }
+      local layer = L.TextVectorization(o)
+      tide.set_threads(1)
+      local whole = layer(texts)
+      tide.set_threads(4)
+      assert.equal(whole:tobytes(), layer(texts):tobytes())
+      o.split = o.split == "character" and function(list)
+        for i, text in ipairs(list) do
+          list[i] = require("tide.core").text.chars(text)
+        end
+        return list
+      end or function(list)
+        for i, text in ipairs(list) do
+          list[i] = {}
+          for word in text:gmatch "[^ \t]+" do
+            table.insert(list[i], word)
+          end
+        end
+        return list
+      end
+      assert.equal(whole:tobytes(), L.TextVectorization(o)(texts):tobytes()) -- by other ways
+    end
+    for _, standardize in ipairs { "lower_and_strip_punctuation", "lower", "strip_punctuation",
+      tide.none } do
+      for _, split in ipairs { "whitespace", "character" } do
+        check { standardize = standardize, split = split }
+        check { standardize = standardize, split = split, output_sequence_length = 50 }
+      end
+    end
+    tide.set_threads(threads)
+  end)
+
   it("read files of terms with a mark of UTF-8 in front", function()
     local path = expect.name()
     expect.write(path, "\xef\xbb\xbf12\r\n36\r\n")

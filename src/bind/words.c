@@ -2,6 +2,7 @@
  * here, numbers are integer tensors; results that are numbers are int64 tensors. */
 #include "../core.h"
 #include "../text/hash.h"
+#include "../text/words.h"
 #include "bind.h"
 
 #include <stdio.h>
@@ -211,87 +212,20 @@ static int vocabulary_ids(lua_State *L) {
 }
 
 /* -- words -- */
-enum { WHITESPACE, CHARACTER, WHOLE };
-static const char *const splits[] = {"whitespace", "character", "none", NULL};
 
-typedef struct {
-    int lower, strip, split;
-    char *text; /* a text as it is cut, with room for the longest */
-    size_t n, at;
-} cutter;
-
-/* ASCII's, whatever the locale says. */
-static int is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-static int is_punctuation(char c) {
-    return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
-        (c >= '{' && c <= '~');
+static void free_cutter(void *p) {
+    tide_cutter_free(p);
+    free(p);
 }
 
-static void begin(cutter *c, const char *text, size_t n) {
-    c->n = c->at = 0;
-    for (size_t i = 0; i < n; i++) {
-        char b = text[i];
-        if (c->strip && is_punctuation(b)) continue;
-        if (c->lower && b >= 'A' && b <= 'Z') b = (char)(b - 'A' + 'a');
-        c->text[c->n++] = b;
-    }
-}
-
-/* Bytes of the character that begins here; those that are no UTF-8 are given as 0 - length of the
- * longest beginning of one (Unicode 3.9, maximal subparts). */
-static int character(const unsigned char *s, size_t left) {
-    const unsigned char b = *s;
-    if (b < 0x80) return 1;
-    const int length = b >= 0xc2 && b <= 0xdf ? 2
-        : b >= 0xe0 && b <= 0xef              ? 3
-        : b >= 0xf0 && b <= 0xf4              ? 4
-                                              : 0;
-    if (!length) return -1;
-    const unsigned char low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;
-    const unsigned char high = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf;
-    for (int i = 1; i < length; i++)
-        if ((size_t)i >= left || s[i] < (i == 1 ? low : 0x80) || s[i] > (i == 1 ? high : 0xbf))
-            return -i;
-    return length;
-}
-
-/* The next word, 0: there is none. */
-static int next_word(cutter *c, const char **word, size_t *n) {
-    if (c->split == WHOLE) {
-        *word = c->text, *n = c->n;
-        return c->at++ == 0;
-    }
-    while (c->split == WHITESPACE && c->at < c->n && is_space(c->text[c->at])) c->at++;
-    if (c->at >= c->n) return 0;
-    *word = c->text + c->at;
-    if (c->split == WHITESPACE) {
-        const size_t from = c->at;
-        while (c->at < c->n && !is_space(c->text[c->at])) c->at++;
-        *n = c->at - from;
-        return 1;
-    }
-    const int length = character((const unsigned char *)*word, c->n - c->at);
-    if (length < 0) *word = "\xef\xbf\xbd";
-    *n = length < 0 ? 3 : (size_t)length;
-    c->at += (size_t)(length < 0 ? -length : length);
-    return 1;
-}
-
-/* The list at 1, how to cut its texts from argument 2 on: lower, strip, split. Leaves a box on the
- * stack. */
-static cutter to_cutter(lua_State *L, int64_t count, const char *where) {
-    cutter c = {.lower = lua_toboolean(L, 2),
-                .strip = lua_toboolean(L, 3),
-                .split = luaL_checkoption(L, 4, NULL, splits)};
-    size_t longest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        size_t n;
-        string_at(L, 1, i, &n, where);
-        longest = n > longest ? n : longest;
-    }
-    tideL_box *b = tideL_newbox(L, free);
-    b->p = c.text = malloc(longest + 1);
-    if (!c.text) luaL_error(L, "not enough memory");
+/* How texts are cut, by the arguments from i on: lower, strip, split. Leaves a box on the stack. */
+static tide_cutter *to_cutter(lua_State *L, int i) {
+    static const char *const splits[] = {"whitespace", "character", "none", NULL};
+    const int cut = luaL_checkoption(L, i + 2, NULL, splits);
+    tideL_box *box = tideL_newbox(L, free_cutter);
+    tide_cutter *c = box->p = calloc(1, sizeof *c);
+    if (!c) luaL_error(L, "not enough memory");
+    tide_cutter_init(c, lua_toboolean(L, i), lua_toboolean(L, i + 1), (tide_cut)cut);
     return c;
 }
 
@@ -300,16 +234,16 @@ static int text_words(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     const int64_t count = (int64_t)lua_rawlen(L, 1);
     tide_ctx *ctx = tideL_ctx(L);
-    cutter c = to_cutter(L, count, "text_words");
+    tide_cutter *c = to_cutter(L, 2);
     lua_createtable(L, count < 1 << 20 ? (int)count : 0, 0);
     int64_t done = 0; /* texts and words: a text may be long */
     for (int64_t i = 0; i < count; i++) {
         go_on(L, ctx, done++);
         size_t n;
         const char *text = string_at(L, 1, i, &n, "text_words"), *word;
-        begin(&c, text, n);
+        if (!tide_cutter_begin(c, text, n)) return luaL_error(L, "not enough memory");
         lua_newtable(L);
-        for (int64_t k = 1; next_word(&c, &word, &n); k++) {
+        for (int64_t k = 1; tide_cutter_next(c, &word, &n); k++) {
             lua_pushlstring(L, word, n);
             lua_rawseti(L, -2, k);
             go_on(L, ctx, done++);
@@ -319,67 +253,59 @@ static int text_words(lua_State *L) {
     return 1;
 }
 
-/* What grows while the ids of texts are found. */
-typedef struct {
-    int64_t *v;
-    int64_t n, room;
-} growing;
-static void free_growing(void *p) {
-    free(((growing *)p)->v);
+/* -- words by threads, which see no Lua -- */
+
+static void free_map(void *p) {
+    tide_map_free(p);
     free(p);
 }
 
-static void append(lua_State *L, growing *g, int64_t v) {
-    if (g->n == g->room) {
-        const int64_t room = g->room ? 2 * g->room : 1024;
-        int64_t *bigger = realloc(g->v, (size_t)room * sizeof *bigger);
-        if (!bigger) luaL_error(L, "not enough memory");
-        g->v = bigger, g->room = room;
+/* word_numbers(table): its strings and their numbers, for text_ids */
+static int word_numbers(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    tide_ctx *ctx = tideL_ctx(L);
+    tideL_box *box = tideL_newbox(L, free_map);
+    tide_map *m = box->p = calloc(1, sizeof *m);
+    if (!m) return luaL_error(L, "not enough memory");
+    int64_t i = 0;
+    for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+        size_t n;
+        go_on(L, ctx, i++);
+        if (lua_type(L, -2) != LUA_TSTRING) continue;
+        const char *word = lua_tolstring(L, -2, &n);
+        if (!tide_map_put(m, word, n, (int32_t)lua_tointeger(L, -1), NULL))
+            return luaL_error(L, "not enough memory");
     }
-    g->v[g->n++] = v;
+    return 1;
 }
 
-/* text_ids(texts, lower, strip, split, length or nil, vocabulary...): the numbers of the words, a
- * row for each text, ended by 0 up to the longest or to `length`, where longer ones are cut. */
+static void free_ids(void *p) {
+    tide_ids_free(p);
+    free(p);
+}
+
+/* text_ids(texts, lower, strip, split, length or nil, numbers, other): the numbers of the words,
+ * `other` of those that are not known, a row for each text, ended by 0 up to the longest or to
+ * `length`, where longer ones are cut. */
 static int text_ids(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     const int64_t count = (int64_t)lua_rawlen(L, 1);
-    const int fixed = !lua_isnoneornil(L, 5);
-    int64_t width = fixed ? luaL_checkinteger(L, 5) : 0;
-    luaL_argcheck(L, width >= 0, 5, "at least 0");
-    const vocabulary known = to_vocabulary(L, 6);
+    const int64_t most = luaL_optinteger(L, 5, -1), other = luaL_checkinteger(L, 7);
+    luaL_argcheck(L, most >= -1, 5, "at least 0");
+    const tide_map *known = tideL_unbox(L, 6, free_map);
+    if (!known)
+        return tideL_error(L, "text_ids", "takes numbers of words (got %s)", tideL_typename(L, 6));
     tide_ctx *ctx = tideL_ctx(L);
-    cutter c = to_cutter(L, count, "text_ids");
-    tideL_box *b = tideL_newbox(L, free_growing);
-    growing *g = calloc(1, sizeof *g);
-    if (!g) return luaL_error(L, "not enough memory");
-    b->p = g;
-    for (int64_t i = 0; i < count; i++) { /* each row: its length, its numbers */
-        go_on(L, ctx, i);
-        size_t n;
-        const char *text = string_at(L, 1, i, &n, "text_ids"), *word;
-        begin(&c, text, n);
-        const int64_t row = g->n;
-        int64_t length = 0;
-        append(L, g, 0);
-        while ((!fixed || length < width) && next_word(&c, &word, &n)) {
-            lua_pushlstring(L, word, n);
-            append(L, g, number_of(L, &known));
-            go_on(L, ctx, g->n); /* a text may be long */
-            length++;
-        }
-        g->v[row] = length;
-        if (length > width) width = length;
-    }
-    const int64_t shape[] = {count, width};
-    int64_t *out = new_ids(L, ctx, 2, shape);
-    const int64_t *from = g->v;
-    for (int64_t i = 0; i < count && width; i++, out += width) {
-        const int64_t length = *from++;
-        memcpy(out, from, (size_t)length * sizeof *out);
-        memset(out + length, 0, (size_t)(width - length) * sizeof *out);
-        from += length;
-    }
+    const tide_cutter *c = to_cutter(L, 2);
+    tide_passage *text = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *text, 0);
+    tideL_box *box = tideL_newbox(L, free_ids);
+    tide_ids *ids = box->p = calloc(1, sizeof *ids);
+    if (!ids) return luaL_error(L, "not enough memory");
+    for (int64_t i = 0; i < count; i++) /* no Lua runs until they are read */
+        text[i].s = string_at(L, 1, i, &text[i].n, "text_ids");
+    tideL_try(L, ctx, tide_ids_find(ctx, known, other, c, text, count, most, ids));
+    const int64_t shape[] = {count, most >= 0 ? most : ids->longest};
+    tide_ids_put(ids, shape[1], new_ids(L, ctx, 2, shape));
     return 1;
 }
 
@@ -398,6 +324,7 @@ void tideL_open_words(lua_State *L) {
                                          {"vocabulary_ids", vocabulary_ids},
                                          {"text_words", text_words},
                                          {"text_ids", text_ids},
+                                         {"word_numbers", word_numbers},
                                          {"text_before", text_before},
                                          {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);

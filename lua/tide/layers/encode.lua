@@ -147,6 +147,9 @@ function encode.flat(x, strings)
     return ops.reshape(encode.whole(x), { -1 }), x.shape:totable()
   end
   local shape = strings.shape(x):totable()
+  if #shape == 1 then
+    return table.move(x, 1, #x, 1, {}), shape
+  end
   local out = {}
   local function gather(v)
     if type(v) == "string" then

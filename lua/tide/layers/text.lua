@@ -166,8 +166,12 @@ local function numbers_of(self, x)
   if type(own.standard) == "table" and type(own.split) == "string" and own.split ~= "none"
     and not own.lengths then -- the core does it at once
     local flat, shape = flatten(self, x)
-    return core.text_ids(flat, own.standard[1], own.standard[2], own.split, length,
-      lookup.table_of(self), 1, own.known.unknown), shape
+    local index = lookup.table_of(self)
+    if own.numbers_of ~= index then -- as threads read them
+      own.numbers, own.numbers_of = core.word_numbers(index), index
+    end
+    return core.text_ids(flat, own.standard[1], own.standard[2], own.split, length, own.numbers, 1),
+      shape
   end
   local rows_, shape = documents(self, x)
   local flat, longest = {}, 0
