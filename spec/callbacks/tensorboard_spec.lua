@@ -112,6 +112,17 @@ describe("event files", function()
     assert.equal(0x62a8ab43, core.crc32c(("\255"):rep(32)))
     assert.equal(0xe3069283, core.crc32c "123456789")
     assert.equal(0, core.crc32c "")
+    local bytes, sum = {}, 0xffffffff -- bit by bit
+    for i = 1, 7000 do
+      bytes[i] = string.char(i * i % 251)
+      sum = sum ~ i * i % 251
+      for _ = 1, 8 do
+        sum = sum >> 1 ~ (sum & 1) * 0x82f63b78
+      end
+      if i % 512 < 9 then
+        assert.equal(sum ~ 0xffffffff, core.crc32c(table.concat(bytes)))
+      end
+    end
   end)
 end)
 

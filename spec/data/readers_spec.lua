@@ -81,6 +81,45 @@ describe("a reader of records", function()
     assert.error_matches(function() ds:as_list() end, "somegzip.tfrecord: record 1")
   end)
 
+  it("keeps records whole that are shorter and longer than what is read at a time", function()
+    local path, lines, bad = expect.name(), expect.name(), expect.name()
+    local writer, want, all = data.TFRecordWriter(path), {}, {}
+    for i = 1, 400 do
+      local n = i % 50 == 0 and 300000 + i or i % 7 == 0 and 50000 + i or i % 11
+      want[i] = ("%d,"):format(i):rep(n // 4 + 1):sub(1, n)
+      writer:write(want[i])
+    end
+    writer:close()
+    expect.write(lines, table.concat(want, "\r\n") .. "\n")
+    local bytes, at, kept = expect.read(path), 1, {}
+    for i, text in ipairs(want) do -- every third one is damaged
+      local whole = bytes:sub(at, at + #text + 15)
+      at = at + #whole
+      all[i] = i % 3 == 0 and whole:sub(1, -2) .. string.char(whole:byte(-1) ~ 1) or whole
+      kept[#kept + 1] = i % 3 ~= 0 and text or nil
+    end
+    expect.write(bad, table.concat(all))
+    for _, n in ipairs { 1, 33, 400 } do
+      local function joined(ds)
+        local out = {}
+        for batch in ds:batch(n):iter() do
+          table.move(batch, 1, #batch, #out + 1, out)
+        end
+        return out
+      end
+      assert.same(want, joined(data.TFRecordDataset(path)))
+      assert.same(want, joined(data.TextLineDataset(lines)))
+      local ds = data.TFRecordDataset(bad, { on_error = "skip" })
+      assert.same(kept, joined(ds))
+      assert.equal(133, ds.skipped)
+      ds = data.TFRecordDataset(path, { max_record_bytes = 1000, on_error = "skip" })
+      for _, text in ipairs(joined(ds)) do
+        assert.is_true(#text <= 1000)
+      end
+      assert.equal(64, ds.skipped)
+    end
+  end)
+
   it("reads several files in turn", function()
     local a, b = file "1\n2\n3\n", file "x\ny\n"
     assert.same({ "1", "x", "2", "y", "3" },

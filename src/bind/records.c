@@ -17,9 +17,12 @@ typedef struct {
     tide_status stopped; /* what go_on said */
     char *path;
     tide_taken taken;
-    tide_block block[2]; /* one is read while the other is in use */
-    int filling;         /* the one that is read, or read next */
-    int64_t place[3];    /* where it begins, while it is read ahead */
+    tide_block block[2];   /* one is read while the other is in use */
+    int filling;           /* the one that is read, or read next */
+    int64_t place[3];      /* where it begins, while it is read ahead */
+    const tide_block *now; /* the one in use, of which so many cells were given, */
+    int64_t given;
+    int64_t origin[3]; /* and where it begins */
     tideL_workers *workers;
     tide_task *task; /* reads ahead; the reader belongs to it until it was waited for */
     int by_worker;   /* set before a task is queued, cleared when it is done */
@@ -39,7 +42,7 @@ static void settle(reader *b) {
     b->task = NULL, b->by_worker = 0;
     __atomic_store_n(&b->quit, 0, __ATOMIC_RELAXED);
     tideL_workers_release(b->workers);
-    b->workers = NULL;
+    b->workers = NULL, b->now = NULL, b->given = 0;
 }
 
 static void forget(tide_taken *t) {
@@ -177,6 +180,12 @@ static void fill(void *user, int64_t i, int worker) {
     tide_block_read(&b->block[b->filling], b->r, &b->taken);
 }
 
+/* Where the next block begins. */
+static void where_it_is(const reader *b, int64_t *place) {
+    if (b->task) memcpy(place, b->place, sizeof b->place);
+    else tide_records_place(b->r, &place[0], &place[1], &place[2]);
+}
+
 /* The next block, and the one behind it under way where there are workers at `w`. */
 static const tide_block *next_block(lua_State *L, reader *b, const char *where, int w) {
     tide_block *k = &b->block[b->filling];
@@ -213,20 +222,38 @@ static const tide_block *next_block(lua_State *L, reader *b, const char *where, 
     return k;
 }
 
+/* Cells of the block in use that are given at a time: strings that are made long before they are
+ * wanted grow old, and only a full collection frees what is. */
+static int64_t portion(const reader *b) {
+    enum { BYTES = 1 << 17 };
+    int64_t n = 0;
+    for (size_t bytes = 0; b->given + n < b->now->cells; n++) {
+        if (bytes >= BYTES && !b->taken.kinds) break;
+        if (!b->taken.kinds) bytes += b->now->cell[b->given + n].as.text.n;
+    }
+    return n;
+}
+
 /* records_read(reader, where, most, skip, kinds = nil, defaults = nil, columns = nil, width = 0, na
  * = nil, workers = nil) -> list, how many (0: the end), how many were left out, what was wrong with
- * the last of them, or with the one behind the list where none is left out. With kinds the rows'
+ * the last of them, or with the one behind the list where none is left out. Long texts come some at
+ * a time. With kinds the rows'
  * values follow each other in the list. With workers the next block is read ahead, as it was asked
  * for now. */
 static int records_read(lua_State *L) {
     reader *b = check(L);
     const char *where = luaL_checkstring(L, 2);
     lua_settop(L, 10);
-    const tide_block *k = next_block(L, b, where, 10);
-    lua_createtable(L, k->cells > 1 << 16 ? 1 << 16 : (int)k->cells, 0);
-    const int64_t n = b->taken.n;
-    for (int64_t i = 0; i < k->cells; i++) {
-        const tide_cell *c = &k->cell[i];
+    if (!b->now || b->given == b->now->cells) {
+        b->now = NULL, b->given = 0;
+        where_it_is(b, b->origin);
+        b->now = next_block(L, b, where, 10);
+    }
+    const tide_block *k = b->now;
+    const int64_t n = b->taken.n, cells = portion(b);
+    lua_createtable(L, cells > 1 << 16 ? 1 << 16 : (int)cells, 0);
+    for (int64_t i = 0; i < cells; i++) {
+        const tide_cell *c = &k->cell[b->given + i];
         switch (c->kind) {
         case 's': lua_pushlstring(L, k->bytes + c->as.text.at, c->as.text.n); break;
         case 'i': lua_pushinteger(L, c->as.i); break;
@@ -235,8 +262,11 @@ static int records_read(lua_State *L) {
         }
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    lua_pushinteger(L, k->count), lua_pushinteger(L, k->skipped);
-    lua_pushstring(L, k->error);
+    b->given += cells;
+    const bool last = b->given == k->cells;
+    lua_pushinteger(L, b->taken.kinds ? k->count : cells);
+    lua_pushinteger(L, last ? k->skipped : 0);
+    lua_pushstring(L, last ? k->error : "");
     return 4;
 }
 
@@ -259,12 +289,15 @@ static int records_fields(lua_State *L) {
     return 1;
 }
 
-/* records_place(reader) -> bytes, records and lines before the next record */
+/* records_place(reader) -> bytes, records and lines before the block that records_read gives of
+ * next, and how many of its records were given */
 static int records_place(lua_State *L) {
     reader *b = check(L);
-    if (!b->task) tide_records_place(b->r, &b->place[0], &b->place[1], &b->place[2]);
-    for (int i = 0; i < 3; i++) lua_pushinteger(L, b->place[i]);
-    return 3;
+    const bool within = b->now && b->given < b->now->cells;
+    if (!within) where_it_is(b, b->origin);
+    for (int i = 0; i < 3; i++) lua_pushinteger(L, b->origin[i]);
+    lua_pushinteger(L, within ? b->given : 0);
+    return 4;
 }
 
 /* records_seek(reader, bytes, records, lines) -> whether the file goes so far */

@@ -1,4 +1,5 @@
-/* Owns the blocks that records become. Invariant: a record that is wrong leaves nothing in them. */
+/* Owns the blocks that records become: texts are what the reader gives of its buffer, fields of
+ * rows are copied. Invariant: a record that is wrong leaves nothing in them. */
 #include "blocks.h"
 
 #include <inttypes.h>
@@ -107,17 +108,19 @@ static tide_found take(tide_block *b, tide_records *r, const tide_taken *c) {
     const size_t bytes = b->n;
     if (!grow(b, c->kinds ? c->n : 1)) k = fail(b, TIDE_RECORD_LOST, "not enough memory");
     else if (c->kinds) k = take_row(b, r, c);
-    else if (!put_text(b, p, n))
-        k = fail(b, TIDE_RECORD_LOST, "not enough memory for a record of %zu bytes", n);
+    else {
+        tide_cell *cell = &b->cell[b->cells++];
+        *cell = (tide_cell){'s', {.text = {0, n}}};
+        tide_records_keep(r, p, n, &cell->as.text.at);
+    }
     if (k == TIDE_RECORD) b->count++;
     else b->cells = cells, b->n = bytes;
     return k;
 }
 
-void tide_block_read(tide_block *b, tide_records *r, const tide_taken *c) {
-    if (b->room > KEPT) tide_block_free(b);
+static void fill(tide_block *b, tide_records *r, const tide_taken *c) {
     b->n = 0, b->cells = b->count = b->skipped = 0, *b->error = '\0', b->found = TIDE_RECORD;
-    while (b->count < c->most && b->n + (size_t)b->cells * 16 < BYTES) {
+    while (b->count < c->most && b->n + (size_t)b->cells * 16 < BYTES && !tide_records_full(r)) {
         tide_found k = take(b, r, c);
         if (k == TIDE_RECORD) continue;
         b->found = k;
@@ -125,6 +128,18 @@ void tide_block_read(tide_block *b, tide_records *r, const tide_taken *c) {
         b->skipped++;
     }
     b->found = TIDE_RECORD;
+}
+
+void tide_block_read(tide_block *b, tide_records *r, const tide_taken *c) {
+    if (b->room > KEPT) tide_block_free(b);
+    fill(b, r, c);
+    if (b->cells == 0 || c->kinds) return;
+    size_t base;
+    if (!tide_records_give(r, &b->bytes, &b->room, &base)) {
+        b->cells = b->count = 0;
+        b->found = fail(b, TIDE_RECORD_LOST, "not enough memory for a block of records");
+    }
+    for (int64_t i = 0; i < b->cells; i++) b->cell[i].as.text.at -= base;
 }
 
 void tide_block_free(tide_block *b) {

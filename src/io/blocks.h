@@ -40,7 +40,8 @@ typedef struct {
     char error[300];        /* of the last record that was left out, or of the one that ended it */
 } tide_block;
 
-/* Fills the block anew, with up to `most` records or some more than 2 MB. */
+/* Fills the block anew, with up to `most` records: as many as the reader's buffer holds, or rows of
+ * some more than 2 MB. */
 void tide_block_read(tide_block *, tide_records *, const tide_taken *);
 void tide_block_free(tide_block *); /* what it holds, not itself */
 

@@ -1,6 +1,6 @@
 /* Owns the readers of records: a buffer over a file that may be packed, and what tells records
  * apart. Invariant: buf[start..end) is what was read and not yet handed out, `offset` is the place
- * of buf[start] in the unpacked file. */
+ * of buf[start] in the unpacked file; buf[from..kept) stays where it is. */
 #include "records.h"
 
 #include "../text/text.h"
@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { PIECE = 1 << 18, MOST = 1 << 30 };
+enum { PIECE = 1 << 18, ROOM = 1 << 19, MOST = 1 << 30 };
 
 struct tide_records {
     tide_records_config c;
@@ -23,6 +23,8 @@ struct tide_records {
     int over;     /* the rest cannot be read */
     int64_t size; /* of the file, as it was opened */
     char *buf;
+    int keeps;
+    size_t from, kept, last; /* last: of the record that was kept last */
     size_t start, end, room;
     int64_t offset, records, lines;
     z_stream z;
@@ -62,7 +64,7 @@ tide_records *tide_records_open(const char *path, const tide_records_config *c, 
         free(r);
         return NULL;
     }
-    r->room = PIECE;
+    r->room = ROOM;
     r->buf = malloc(r->room);
     r->encoding = c->encoding;
     if (c->encoding != TIDE_TEXT_PLAIN) r->raw = malloc(PIECE);
@@ -214,9 +216,9 @@ static int refill(tide_records *r) {
         r->stopped = 1;
         return -1;
     }
-    if (r->start > 0) {
-        memmove(r->buf, r->buf + r->start, r->end - r->start);
-        r->end -= r->start, r->start = 0;
+    if (r->start - r->kept > (r->kept ? PIECE : 0)) { /* a few bytes between records may stay */
+        memmove(r->buf + r->kept, r->buf + r->start, r->end - r->start);
+        r->end -= r->start - r->kept, r->start = r->kept;
     }
     if (r->room - r->end < PIECE / 2) {
         size_t room = r->room * 2;
@@ -243,6 +245,40 @@ static int need(tide_records *r, size_t n) {
         int more = refill(r);
         if (more <= 0) return more;
     }
+    return 1;
+}
+
+void tide_records_keep(tide_records *r, const char *data, size_t n, size_t *at) {
+    *at = (size_t)(data - r->buf);
+    if (!r->keeps) r->from = *at;
+    r->kept = *at + n, r->last = n, r->keeps = 1;
+}
+
+int tide_records_full(const tide_records *r) {
+    enum { BETWEEN = 64 }; /* more than stands between two records */
+    return r->keeps && r->kept + r->last + BETWEEN > r->room;
+}
+
+int tide_records_give(tide_records *r, char **buf, size_t *room, size_t *base) {
+    const size_t left = r->end - r->start, kept = r->kept - r->from;
+    const int copies = left > kept; /* whichever is less */
+    const size_t need = copies ? kept : left > ROOM ? left : ROOM;
+    r->kept = 0, r->keeps = 0;
+    if (*room < need) {
+        char *bigger = realloc(*buf, need);
+        if (!bigger) return 0;
+        *buf = bigger, *room = need;
+    }
+    *base = copies ? r->from : 0;
+    if (copies) {
+        memcpy(*buf, r->buf + r->from, kept);
+        return 1;
+    }
+    char *own = r->buf;
+    const size_t had = r->room;
+    memcpy(*buf, own + r->start, left);
+    r->buf = *buf, r->room = *room, r->start = 0, r->end = left;
+    *buf = own, *room = had;
     return 1;
 }
 
@@ -279,7 +315,7 @@ static tide_found lost(tide_records *r) {
         r->stopped = 0;
         return TIDE_RECORD_STOPPED;
     }
-    r->start = r->end = 0, r->ended = r->over = 1;
+    r->start = r->end = r->kept, r->ended = r->over = 1;
     return TIDE_RECORD_LOST;
 }
 
@@ -470,7 +506,7 @@ void tide_records_place(const tide_records *r, int64_t *offset, int64_t *records
 int tide_records_seek(tide_records *r, int64_t offset, int64_t records, int64_t lines) {
     if (r->encoding == TIDE_TEXT_ANY && need(r, 1) < 0) return 0;
     int plain = r->c.packed == TIDE_PACKED_NONE && r->encoding == TIDE_TEXT_PLAIN;
-    r->start = r->end = 0, r->offset = 0, r->ended = r->over = 0;
+    r->kept = r->start = r->end = 0, r->keeps = 0, r->offset = 0, r->ended = r->over = 0;
     r->records = records, r->lines = lines;
     if (lseek(r->fd, plain ? offset : 0, SEEK_SET) < 0) return 0;
     if (plain) {

@@ -55,6 +55,15 @@ typedef enum {
 tide_records *tide_records_open(const char *path, const tide_records_config *, const char **why);
 void tide_records_close(tide_records *); /* accepts NULL */
 tide_found tide_records_next(tide_records *, const char **data, size_t *n);
+/* The record that was found last, of n bytes at `data`, stays in the reader's buffer, at `at`, till
+ * the buffer is given. */
+void tide_records_keep(tide_records *, const char *data, size_t n, size_t *at /* out */);
+/* Whether the buffer has probably no room for one more. */
+int tide_records_full(const tide_records *);
+/* Gives what was kept: as a copy, or, where less was read behind it, as the buffer itself, for
+ * which the one that is there, NULL or of `room` bytes, is taken. What stood at `at` stands at `at`
+ * - `base`. 0: no memory; nothing is kept any more. */
+int tide_records_give(tide_records *, char **buf, size_t *room, size_t *base /* out */);
 /* Of the last CSV row; unescaped. */
 const tide_csv_field *tide_records_fields(const tide_records *, int64_t *n);
 /* What was wrong, after TIDE_RECORD_BAD or LOST: a sentence that names record or line. */

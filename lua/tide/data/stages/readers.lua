@@ -11,10 +11,13 @@ local BLOCK = 512 -- records that are read at a time
 local FORMATS = { tfrecord = 0, lines = 1, fixed = 2, csv = 3 }
 local PACKED = { [""] = 0, gzip = 1, zlib = 2 }
 
-local Records = stage.iterator "records"
+local Records = stage.iterator("records", stage.Blocks)
 
 function Records:start()
   self.file, self.at, self.count, self.values, self.skipped = 1, 0, 0, nil, 0
+  if self.o.kinds then -- of several parts
+    self.collect = stage.Iterator.collect
+  end
 end
 
 -- Opens file number `self.file`; nil behind the last.
@@ -36,13 +39,13 @@ end
 -- The next block of the file that is open; false at its end.
 local function read(self)
   local o = self.o
-  local bytes, records, lines = core.records_place(self.reader)
+  local bytes, records, lines, given = core.records_place(self.reader)
   local skip = o.on_error == "skip"
   local header = ""
   if self.fresh and o.header then -- the first row names columns
     header = select(4, core.records_read(self.reader, o.where, 1, false, "", {}))
   end
-  self.fresh, self.told = false, nil
+  self.fresh, self.told, self.values = false, nil, nil
   local values, count, skipped, why = {}, 0, 0, header
   if header == "" or skip then
     values, count, skipped, why = core.records_read(self.reader, o.where, BLOCK, skip, o.kinds,
@@ -57,7 +60,7 @@ local function read(self)
   elseif why ~= "" then
     self.failed = why
   end
-  self.before = { bytes = bytes, records = records, lines = lines }
+  self.before = { bytes = bytes, records = records, lines = lines, given = given }
   self.values, self.count, self.at = values, count, 0
   return count > 0
 end
@@ -77,7 +80,7 @@ local function opened(self)
   return found ~= nil
 end
 
-function Records:next()
+function Records:refill()
   while self.at >= self.count do
     if self.failed then
       local why = self.failed
@@ -86,11 +89,18 @@ function Records:next()
         self.o.remedy or "; on_error = \"skip\" leaves such records out")
     end
     if not self.reader and not opened(self) then
-      return nil
+      return false
     end
     if not read(self) and not self.failed then
       next_file(self)
     end
+  end
+  return true
+end
+
+function Records:next()
+  if self.at >= self.count and not self:refill() then
+    return nil
   end
   local at = self.at + 1
   self.at = at
@@ -124,7 +134,9 @@ function Records:load(s)
   self.fresh = s.before.records == 0
   local skipped, bad = self.node.skipped, self.node.bad_files
   self.node.bad_files = {}
-  read(self)
+  repeat -- to where it was in a block
+    read(self)
+  until self.before.given >= (s.before.given or 0)
   self.node.skipped, self.node.bad_files = skipped, bad
   self.at = s.at
   if s.told then -- what is wrong behind the block was said already
