@@ -55,6 +55,105 @@ describe("Dataset", function()
   end
 end)
 
+describe("a batch of what maps give", function()
+  local sources = {
+    function() return D.range(1000) end,
+    function() return D.range(1000):shuffle(300, { seed = 2 }) end,
+    function() return D.range(3, 4000, 4):rep(2):skip(5) end,
+    function() return D.from_tensor_slices(tide.arange(900)) end,
+    function() return D.from_tensor_slices(tide.arange(200):cast "uint8"):shuffle(9, { seed = 1 })
+    end,
+    function() return D.range(700):filter(function(x) return x % 3 > 0 end) end,
+  }
+  local maps = {
+    { function(x) return x end },
+    { function(x) return x / 2 end, function(x) return x > 100 end },
+    { tostring, function(x) return x .. "!" end, function(x) return #x end },
+    { function(x) return tide.full({ 2 }, x) end },
+    { function(x) return x, -x end, function(x, y) return x * y end },
+    { function(x) return tide.tensor(x, { dtype = "int32" }) end, function(x) return x end },
+    { function(x) return { a = x, b = tostring(x) } end, function(t) return t.a end },
+    { function(x) return x + tide.random.randint({ 1 }, 0, 1000)[1] end,
+      function(x) return x - tide.random.randint({ 1 }, 0, 1000)[1] end },
+  }
+
+  it("is that of the elements one by one", function()
+    for _, source in ipairs(sources) do
+      for _, fs in ipairs(maps) do
+        local function mapped()
+          local ds = source()
+          for _, f in ipairs(fs) do
+            ds = ds:map(f)
+          end
+          return ds
+        end
+        local got, at = {}, 0
+        tide.seed(5)
+        for _, batch in ipairs(rest(mapped():batch(300):iter())) do
+          for k, v in ipairs(batch[1]) do
+            got[at + k] = { v, batch[2] and batch[2][k] }
+          end
+          at = #got
+        end
+        tide.seed(5)
+        assert.same(rest(mapped():iter()), got)
+      end
+    end
+  end)
+
+  it("loses an element that fails and those before it in the batch, and no other", function()
+    local function at_work(stage)
+      return function(x)
+        if x % 100 == 57 + stage then
+          error("no " .. x)
+        end
+        return x
+      end
+    end
+    local ds = D.range(1000):map(at_work(0)):map(at_work(3)):batch(10)
+    local first, got, failed = 0, {}, 0
+    local want = {}
+    for x = 0, 999 do
+      first = first or x
+      if x % 100 == 57 or x % 100 == 60 then
+        first = nil
+      elseif x - first == 9 then
+        want[#want + 1], first = { x - 9, x }, nil
+      end
+    end
+    want[#want + 1] = { first, 999 }
+    local stage = require "tide.data.stage"
+    local iterator = stage.open(ds, 0)
+    while true do
+      local ok, batch = xpcall(iterator.next, stage.explain_error, iterator)
+      if not ok then
+        failed = failed + 1
+        expect.has(tostring(batch), ("map, element %d: "):format(
+          failed % 2 == 1 and (failed // 2) * 99 + 58 or (failed // 2 - 1) * 98 + 60))
+        expect.has(tostring(batch), "no ")
+      elseif batch == nil then
+        break
+      else
+        got[#got + 1] = { batch[1], batch[-1] }
+      end
+    end
+    assert.equal(20, failed)
+    assert.same(want, got)
+  end)
+
+  it("says that elements differ in their parts", function()
+    local function differing(x)
+      if x > 5 then
+        return x, x
+      end
+      return x
+    end
+    for _, ds in ipairs { D.range(9):map(differing), D.range(9):map(differing):map(differing) } do
+      expect.has(expect.message(ds.as_list, ds:batch(9)), "differ in their parts")
+    end
+  end)
+end)
+
 -- ---- places ----
 
 local random = {

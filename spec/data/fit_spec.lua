@@ -167,3 +167,92 @@ describe("a place", function()
     end
   end)
 end)
+
+describe("small batches of arrays, which are made several at a time", function()
+  local adapter = require "tide.data.adapter"
+  local n, words = 90, {}
+  for i = 1, n do
+    words[i] = "w" .. i
+  end
+  local x, y = tide.arange(n * 3):reshape { n, 3 }, tide.arange(n):cast "int64"
+  local forms = {
+    { x = x, y = y },
+    { x = { a = x, b = words, c = y }, y = y },
+    { x = { x, words }, y = { y, false }, sample_weight = { tide.ones { n }, false } },
+    { x = words, y = tide.ones { n, 1 },
+      class_weight = adapter.class_weight({ [0] = 1, [1] = 2 }, "binary") },
+    { x = { a = y } },
+  }
+
+  local function plain(v)
+    if type(v) == "userdata" then
+      return { v.dtype, v:tolist() }
+    elseif type(v) ~= "table" then
+      return v
+    end
+    local out = {}
+    for k, e in pairs(v) do
+      out[k] = plain(e)
+    end
+    return out
+  end
+
+  local function source(form, shuffle, together)
+    tide.seed(4)
+    local o = { batch_size = 4, shuffle = shuffle }
+    for k, v in pairs(form) do
+      o[k] = v
+    end
+    local s = adapter.new(o)
+    assert.is_true(s.together > 8)
+    s.together = together or s.together
+    s:begin()
+    return s
+  end
+
+  local function rest(s)
+    local out = {}
+    while true do
+      local batch = table.pack(s:next())
+      if batch[1] == nil then
+        return out
+      end
+      out[#out + 1] = plain(batch)
+    end
+  end
+
+  it("are those that are made one by one, from any place", function()
+    for _, form in ipairs(forms) do
+      for _, shuffle in ipairs { true, false, "batch" } do
+        local want = rest(source(form, shuffle, 1))
+        assert.equal(23, #want)
+        for _, together in ipairs { 2, 8, 64 } do
+          local s = source(form, shuffle, together)
+          assert.same(want, rest(s))
+          for k = 0, 22, 5 do
+            s = source(form, shuffle, together)
+            for _ = 1, k do
+              s:next()
+            end
+            local other = source(form, shuffle, together)
+            other:next()
+            other:restore(s:state())
+            assert.same(table.move(want, k + 1, 23, 1, {}), rest(other))
+            assert.same(table.move(want, k + 1, 23, 1, {}), rest(s))
+          end
+        end
+      end
+    end
+  end)
+
+  it("show what was written into the data meanwhile", function()
+    for _, shuffle in ipairs { true, false, "batch" } do
+      local t = tide.zeros { n, 2 }
+      local s = source({ x = { a = t, b = words } }, shuffle)
+      for k = 1, 23 do
+        assert.equal(k - 1, s:next().a:max():item())
+        t:fill_(k)
+      end
+    end
+  end)
+end)

@@ -206,61 +206,111 @@ static int gather_begin(lua_State *L) {
     return begin(L, b, handle, bytes, gather);
 }
 
-/* take(order, first, count, { leaf, ... }) -> list of the leaves' rows order[first] ... order[first
- * + count - 1], all counted from 1: of tensors tensors, of lists lists, of false false. nil: a
- * tensor is not in the host's memory row by row. */
+/* Rows of an order: the entries of int64 or int32 numbers, from 1. */
+typedef struct {
+    const int64_t *wide;
+    const int32_t *narrow;
+    int64_t count;
+} picked;
+
+static int64_t number_at(const picked *p, int64_t i) { return p->wide ? p->wide[i] : p->narrow[i]; }
+
+static void copy_rows(char *to, const char *from, size_t row, const picked *p) {
+    /* sizes that are known are copied by a register: most columns are single numbers */
+#define COPY_ROWS(bytes)                                \
+    for (int64_t i = 0; i < p->count; i++, to += bytes) \
+    memcpy(to, from + (size_t)(number_at(p, i) - 1) * (bytes), bytes)
+    if (row == 4) COPY_ROWS(4);
+    else if (row == 8) COPY_ROWS(8);
+    else COPY_ROWS(row);
+#undef COPY_ROWS
+}
+
+/* The rows of the leaf on top, in its place; 0: they do not lie in the host's memory. */
+static int take_leaf(lua_State *L, tide_ctx *ctx, const picked *p) {
+    if (lua_istable(L, -1)) {
+        lua_createtable(L, (int)p->count, 0);
+        for (int64_t i = 0; i < p->count; i++) {
+            lua_rawgeti(L, -2, number_at(p, i));
+            lua_rawseti(L, -2, (lua_Integer)i + 1);
+        }
+    } else if (lua_isuserdata(L, -1)) {
+        tideL_handle *h = tideL_new(L);
+        const tide_tensor *t = tideL_checktensor(L, -2, "batch");
+        if (t->rank < 1 || t->rank > 8 || !tide_host_view(t) || !tide_is_contiguous(t)) return 0;
+        int64_t shape[8] = {p->count};
+        size_t row = tide_dtype_size(t->dtype);
+        for (int a = 1; a < t->rank; a++) shape[a] = t->shape[a], row *= (size_t)t->shape[a];
+        for (int64_t i = 0; i < p->count; i++)
+            if (number_at(p, i) < 1 || number_at(p, i) > t->shape[0])
+                return tideL_error(L, "batch", "there is no row %lld (of %lld)",
+                                   (long long)number_at(p, i), (long long)t->shape[0]);
+        tideL_try(L, ctx, tide_new_host(ctx, t->dtype, t->rank, shape, &h->t));
+        copy_rows(tide_host_view(h->t), tide_host_view(t), row, p);
+        tideL_send(L, h);
+    } else {
+        return 1;
+    }
+    lua_remove(L, -2);
+    return 1;
+}
+
+/* take(order, first, count, { group, ... }) -> of each group its leaves' rows order[first] ...
+ * order[first + count - 1], all counted from 1: of tensors tensors, of lists lists, of false false.
+ * A group has `leaves`, a list, and `plan`, how they are put together: "leaf" (there is one),
+ * "list", a list of their names; nil: nothing is there. Without a result: a tensor is not in the
+ * host's memory row by row. */
 static int take(lua_State *L) {
-#define AT(i) (wide ? wide[i] : narrow[i])
     lua_settop(L, 4);
     luaL_checktype(L, 4, LUA_TTABLE);
     const int64_t first = luaL_checkinteger(L, 2), count = luaL_checkinteger(L, 3);
-    const int n = (int)lua_rawlen(L, 4);
+    const int groups = (int)lua_rawlen(L, 4);
     tide_ctx *ctx = tideL_ctx(L);
     tideL_pace(L, ctx);
+    luaL_checkstack(L, groups + 8, "batch");
     const tide_tensor *order = tideL_pinhost(L, 1, "batch");
     if ((order->dtype != TIDE_I64 && order->dtype != TIDE_I32) || order->rank != 1 || first < 1 ||
         count < 0 || count > order->shape[0] - first + 1)
         return tideL_error(L, "batch", "the order has no entries %lld to %lld", (long long)first,
                            (long long)(first + count - 1));
-    const int64_t *wide = order->dtype == TIDE_I64 ? (int64_t *)tide_host_view(order) : NULL;
-    const int32_t *narrow = wide ? NULL : tide_host_view(order);
-    if (wide) wide += first - 1;
-    else narrow += first - 1;
-    lua_createtable(L, n, 0);
-    const int out = lua_gettop(L);
-    for (int k = 1; k <= n; k++) {
-        if (lua_rawgeti(L, 4, k) == LUA_TTABLE) {
-            lua_createtable(L, (int)count, 0);
-            for (int64_t i = 0; i < count; i++) {
-                lua_rawgeti(L, -2, AT(i));
-                lua_rawseti(L, -2, (lua_Integer)i + 1);
-            }
-        } else if (lua_isuserdata(L, -1)) {
-            tideL_handle *h = tideL_new(L);
-            const tide_tensor *t = tideL_checktensor(L, -2, "batch");
-            if (t->rank < 1 || t->rank > 8 || !tide_host_view(t) || !tide_is_contiguous(t))
-                return 0;
-            int64_t shape[8];
-            size_t row = tide_dtype_size(t->dtype);
-            for (int a = 1; a < t->rank; a++) shape[a] = t->shape[a], row *= (size_t)t->shape[a];
-            shape[0] = count;
-            tideL_try(L, ctx, tide_new_host(ctx, t->dtype, t->rank, shape, &h->t));
-            const char *x = tide_host_view(t);
-            char *y = tide_host_view(h->t);
-            for (int64_t i = 0; i < count; i++, y += row) {
-                const int64_t at = AT(i);
-                if (at < 1 || at > t->shape[0])
-                    return tideL_error(L, "batch", "there is no row %lld (of %lld)", (long long)at,
-                                       (long long)t->shape[0]);
-                memcpy(y, x + (size_t)(at - 1) * row, row);
-            }
-            tideL_send(L, h);
+    picked p = {.count = count};
+    if (order->dtype == TIDE_I64) p.wide = (const int64_t *)tide_host_view(order) + first - 1;
+    else p.narrow = (const int32_t *)tide_host_view(order) + first - 1;
+    for (int g = 1; g <= groups; g++) {
+        if (lua_rawgeti(L, 4, g) != LUA_TTABLE || tideL_field(L, -1, "leaves") != LUA_TTABLE)
+            return tideL_error(L, "batch", "group %d has no leaves", g);
+        const int plan = tideL_field(L, -2, "plan"), from = lua_gettop(L) - 1;
+        const int n = plan == LUA_TNIL ? 0 : (int)lua_rawlen(L, from);
+        const bool alone = plan == LUA_TSTRING && !strcmp(lua_tostring(L, from + 1), "leaf");
+        if (n == 0) lua_pushnil(L);
+        else if (!alone) lua_createtable(L, plan == LUA_TTABLE ? 0 : n, plan == LUA_TTABLE ? n : 0);
+        for (int k = 1; k <= n; k++) {
+            if (plan == LUA_TTABLE) lua_rawgeti(L, from + 1, k); /* the name */
+            lua_rawgeti(L, from, k);
+            if (!take_leaf(L, ctx, &p)) return 0;
+            if (alone) break;
+            if (plan == LUA_TTABLE) lua_rawset(L, from + 2);
+            else lua_rawseti(L, from + 2, k);
         }
-        lua_rawseti(L, out, k);
-        lua_settop(L, out);
+        lua_replace(L, from - 1); /* the group */
+        lua_settop(L, from - 1);
     }
+    return groups;
+}
+
+/* written({ leaf, ... }): how often what the leaves that are tensors show was written in place, all
+ * together: the same number as long as nobody does. */
+static int written(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    const lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+    uint64_t sum = 0;
+    for (lua_Integer k = 1; k <= n; k++, lua_pop(L, 1)) {
+        if (lua_rawgeti(L, 1, k) != LUA_TUSERDATA) continue;
+        const tide_tensor *t = tideL_checktensor(L, -1, "batch");
+        sum += t->storage ? t->storage->version : 0;
+    }
+    lua_pushinteger(L, (lua_Integer)sum);
     return 1;
-#undef AT
 }
 
 /* -- ids of texts -- */
@@ -430,14 +480,11 @@ static int gather_wait(lua_State *L) {
 }
 
 void tideL_open_ahead(lua_State *L) {
-    static const luaL_Reg functions[] = {{"workers_open", workers_open},
-                                         {"workers_close", workers_close},
-                                         {"workers_ours", workers_ours},
-                                         {"workers_alive", workers_alive},
-                                         {"gather", gather_begin},
-                                         {"take", take},
-                                         {"fill_rows", fill_begin},
-                                         {"gather_wait", gather_wait},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"workers_open", workers_open}, {"workers_close", workers_close},
+        {"workers_ours", workers_ours}, {"workers_alive", workers_alive},
+        {"gather", gather_begin},       {"take", take},
+        {"written", written},           {"fill_rows", fill_begin},
+        {"gather_wait", gather_wait},   {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -1,5 +1,5 @@
-/* Orders of data sets for Lua: a shuffle buffer of positions, fed and drawn in blocks, so that
- * shuffled batches cost no call per element.
+/* Orders and elements of data sets for Lua: a shuffle buffer of positions, fed and drawn in blocks,
+ * so that shuffled batches cost no call per element; what batches of elements are.
  *
  * Invariant: the i-th draw of a pass depends on (seed, pass, i) and on how full the buffer is; the
  * Lua stage that shuffles elements draws by the same rule (lua/tide/data/stages/shuffle.lua). */
@@ -161,11 +161,34 @@ static int pad(lua_State *L) {
     return 1;
 }
 
+/* -- kinds -- */
+
+/* data_kind(values, n): the dtype that n numbers or booleans make: "int64" of whole ones,
+ * "float32", "bool"; where they differ in type from the first, the place of one that does comes
+ * second. */
+static int kind(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    const lua_Integer n = luaL_checkinteger(L, 2);
+    bool whole = true;
+    const int first = lua_rawgeti(L, 1, 1);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_settop(L, 2);
+        if (lua_rawgeti(L, 1, i) != first) {
+            lua_pushnil(L), lua_pushinteger(L, i);
+            return 2;
+        }
+        whole = whole && lua_isinteger(L, 3);
+    }
+    lua_pushstring(L, first == LUA_TBOOLEAN ? "bool" : whole ? "int64" : "float32");
+    return 1;
+}
+
 void tideL_open_data(lua_State *L) {
     static const luaL_Reg functions[] = {{"data_shuffler", shuffler_new},
                                          {"data_feed", feed},
                                          {"data_draw", draw},
                                          {"data_pad", pad},
+                                         {"data_kind", kind},
                                          {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -159,6 +159,18 @@ local function group(v, what, order)
   return { leaves = leaves, plan = plan, what = what }
 end
 
+local TOGETHER, MOST = 1 << 18, 64 -- bytes of batches that are made at a time, batches
+
+-- How many batches are made at a time: behind a step nothing of what makes them is in the caches,
+-- so that the first of small ones takes several times as long as those behind it.
+local function at_a_time(self)
+  local bytes = 0
+  for _, t in ipairs(self.all) do
+    bytes = bytes + (type(t) == "userdata" and t.nbytes / math.max(self.n, 1) or t and 16 or 0)
+  end
+  return math.max(1, math.min(MOST, TOGETHER // (bytes * self.size + 1)))
+end
+
 --- @param o table x, y, sample_weight, batch_size, shuffle, class_weight, input_names,
 --- output_names, owner
 function adapter.arrays(o)
@@ -177,11 +189,16 @@ function adapter.arrays(o)
   self.x, self.y = x.leaves[1], y.leaves[1]
   self.range = { { 1, 1 } }
   self.gather = { first = 1, count = self.size }
+  self.all = {}
+  for _, g in ipairs(self.groups) do
+    table.move(g.leaves, 1, #g.leaves, #self.all + 1, self.all)
+  end
+  self.together = at_a_time(self)
   return self
 end
 
 function Arrays:begin()
-  self.at = 0
+  self.at, self.ready = 0, {}
   self.order, self.numbers = nil, nil
   self.drawn = self.shuffle and { core.generator() } or nil
   if self.shuffle == "batch" then
@@ -241,23 +258,8 @@ local function rows(self, t, first, count)
   return t[r]
 end
 
--- The same rows of all leaves in one call; nil where they do not lie in this machine's memory.
-function Arrays:_taken(first, count)
-  if not self.all then
-    self.all = {}
-    for _, g in ipairs(self.groups) do
-      table.move(g.leaves, 1, #g.leaves, #self.all + 1, self.all)
-    end
-  end
-  return #self.all < 200 and core.take(self.order, first, count, self.all) or nil
-end
-
-function Arrays:next()
-  local at = self.at
-  if at >= self.batches then
-    return nil
-  end
-  self.at = at + 1
+-- Batch number `at`, from 0.
+function Arrays:_make(at)
   if self.starts then
     at = self.starts[at + 1] - 1
   end
@@ -266,25 +268,57 @@ function Arrays:next()
   if count > self.size then
     count = self.size
   end
-  if self.simple then
+  if self.simple and self.together == 1 then
     local y = self.y
     return rows(self, self.x, first, count), y and rows(self, y, first, count) or nil
+  elseif self.order and #self.all < 200 then -- all in one call, if they lie in the host's memory
+    local x, y, w = core.take(self.order, first, count, self.groups)
+    if x ~= nil then
+      return x, y, w
+    end
   end
-  local out, at_once = {}, self.order and self:_taken(first, count)
-  local n = 0
+  local out = {}
   for k, g in ipairs(self.groups) do
     local leaves = {}
     for i, t in ipairs(g.leaves) do
-      n = n + 1
-      leaves[i] = at_once and at_once[n] or not at_once and t and rows(self, t, first, count)
+      leaves[i] = t and rows(self, t, first, count)
     end
     out[k] = structure.pack(leaves, g.plan)
   end
-  local w = out[3]
-  if self.class_weight then
-    w = self.class_weight:of(out[2], w)
+  return out[1], out[2], out[3]
+end
+
+-- Makes the batches behind number `at`; written: how often the data were written in place.
+local function make_ready(self, at, written)
+  local _ <close> = core.scope_pause() -- they outlive the step
+  self.written = written
+  for k = at + 1, math.min(at + self.together, self.batches) - 1 do
+    self.ready[k] = { self:_make(k) }
   end
-  return out[1], out[2], w
+end
+
+function Arrays:next()
+  local at, ready = self.at, self.ready
+  if at >= self.batches then
+    return nil
+  end
+  self.at = at + 1
+  local x, y, w
+  if self.together > 1 then
+    local batch, written = ready[at], core.written(self.all)
+    if batch and written == self.written then
+      ready[at], x, y, w = nil, batch[1], batch[2], batch[3]
+    else
+      make_ready(self, at, written)
+    end
+  end
+  if x == nil then
+    x, y, w = self:_make(at)
+  end
+  if self.class_weight then
+    w = self.class_weight:of(y, w)
+  end
+  return x, y, w
 end
 
 --- The first rows, and the last `share` of them, as two triples { x, y, sample_weight } (Keras'

@@ -438,6 +438,7 @@ local function measure(iterator, out, depth)
   iterator.next = function(self)
     return finish(core.now(), own(self))
   end
+  iterator.collect = stage.Iterator.collect -- one by one, by `next`
   for _, input in ipairs(iterator.inputs) do
     measure(input, out, depth + 1)
   end

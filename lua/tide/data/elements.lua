@@ -87,17 +87,12 @@ end
 
 -- The dtype that Lua numbers make: integers int64, floats float32, booleans bool.
 local function dtype_of(values, n, what)
-  local first = type(values[1])
-  local whole = true
-  for i = 1, n do
-    local v = values[i]
-    if type(v) ~= first then
-      errors.raise(what, "the elements of a batch differ in kind (expected %s, got %s as element \z
-        %d)", kind_name(values[1]), kind_name(v), i)
-    end
-    whole = whole and math.type(v) ~= "float"
+  local dtype, differs = core.data_kind(values, n)
+  if differs then
+    errors.raise(what, "the elements of a batch differ in kind (expected %s, got %s as element \z
+      %d)", kind_name(values[1]), kind_name(values[differs]), differs)
   end
-  return first == "boolean" and "bool" or whole and "int64" or "float32"
+  return dtype
 end
 
 local function stack_tensors(values, n, what)

@@ -3,8 +3,9 @@
 ---
 --- A store has `n`, `parts(i)`, which gives the parts of row i, `dtype(k)`, `spec()`, and may have
 --- `gather(order)` (an int64 tensor of numbers from 1) and `span(first, count)`, which give the
---- parts of a batch, and `begin(order, workers)`, which begins such a batch in worker threads and
---- gives what `gather(order, it)` takes, nil where they cannot.
+--- parts of a batch, `begin(order, workers)`, which begins such a batch in worker threads and
+--- gives what `gather(order, it)` takes, nil where they cannot, and, where rows are single Lua
+--- values, `values(count, first, order)`, which gives a list of so many.
 ---
 --- An order is an object with `pull(n)`, which gives how many numbers come (up to n, fewer at the
 --- end only), and either the first of so many in a row, or false and a tensor; `state()` and
@@ -270,13 +271,16 @@ end
 
 -- ---- elements and batches ----
 
-local Elements = stage.iterator "Elements"
+local Elements = stage.iterator("Elements", stage.Blocks)
 
 local CHUNK = 256 -- numbers that are pulled at a time
 
 function Elements:start()
   self.order, self.store = order.open(self.node, self.pass), order.store(self.node)
   self.count, self.at = 0, 0
+  if not self.store.values then
+    self.collect = stage.Iterator.collect
+  end
 end
 
 function Elements:dtype(k)
@@ -284,7 +288,7 @@ function Elements:dtype(k)
 end
 
 -- A few numbers first: who takes one element should not pay for many.
-local function more(self)
+function Elements:refill()
   if self.over then
     return false
   end
@@ -293,18 +297,24 @@ local function more(self)
   local count, first, numbers = self.order:pull(asked)
   self.over = count < asked
   self.asked, self.count, self.at, self.first = asked, count, 0, first
-  self.numbers = numbers and numbers:tolist()
+  if self.store.values then
+    self.values = self.store:values(count, first, numbers)
+  else
+    self.numbers = numbers and numbers:tolist()
+  end
   return count > 0
 end
 
 function Elements:next()
-  if self.at >= self.count and not more(self) then
+  if self.at >= self.count and not self:refill() then
     return nil
   end
-  local at = self.at + 1
+  local at, values, numbers = self.at + 1, self.values, self.numbers
   self.at = at
   self.n = self.n + 1
-  local numbers = self.numbers
+  if values then
+    return values[at]
+  end
   return self.store:parts(numbers and numbers[at] or self.first + at - 1)
 end
 
@@ -316,7 +326,7 @@ function Elements:load(s)
   if s.before then
     self.order:restore(s.before)
     self.count = s.asked == 8 and 0 or CHUNK
-    more(self)
+    self:refill()
     self.at = check_count(s.at)
   end
 end

@@ -63,6 +63,22 @@ end
 
 function Iterator.start() end
 
+--- Appends elements of one part to a list that has `count`, up to `size` of them. Returns how many
+--- there are then: fewer only at the end.
+function Iterator:collect(column, count, size)
+  while count < size do
+    local x, more = self:next()
+    if x == nil then
+      break
+    elseif more ~= nil then
+      errors.raise(nil, "the elements of a batch differ in their parts (expected 1, got more)")
+    end
+    count = count + 1
+    column[count] = x
+  end
+  return count
+end
+
 --- The dtype of numbers in part k, where it is known.
 function Iterator:dtype(k)
   return self.input and self.input:dtype(k)
@@ -134,6 +150,24 @@ end
 function stage.iterator(name, base)
   return class.new(name, base or Iterator)
 end
+
+-- ---- elements that come in blocks ----
+
+--- Iterators that hold some elements of one part at once: `values`, of which those behind `at` up
+--- to `count` come next. `refill()` brings others and tells whether there are any.
+local Blocks = class.new("DataBlocks", Iterator)
+stage.Blocks = Blocks
+
+function Blocks:collect(column, count, size)
+  while count < size and (self.at < self.count or self:refill()) do
+    local at, n = self.at, math.min(self.count - self.at, size - count)
+    table.move(self.values, at + 1, at + n, count + 1, column)
+    self.at, self.n, count = at + n, self.n + n, count + n
+  end
+  return count
+end
+
+-- ---- errors ----
 
 local DEEPEST = 1000 -- calls that are looked at: finding the n-th takes n steps
 

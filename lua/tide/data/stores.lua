@@ -14,11 +14,24 @@ local stores = {}
 local Slices = {}
 Slices.__index = Slices
 
+-- Rows of a lone part without axes, numbers or texts, as a list.
+local function numbers_or_texts(self, count, first, order)
+  local v = self.list[1]
+  if strings.is(v) then
+    return first and strings.rows(v, first, count) or strings.rows(v, 1, count, order:tolist())
+  end
+  return (first and elements.slice(v, first, count) or elements.gather(v, order)):tolist()
+end
+
 --- @param parts table list of batches with the same number of rows
 --- @param n integer rows
 function stores.slices(parts, n)
   local self = setmetatable({ list = parts, n = n }, Slices)
-  self.single = #parts == 1 and core.is_tensor(parts[1]) and parts[1]
+  local only = #parts == 1 and parts[1]
+  self.single = core.is_tensor(only) and only
+  if self.single and only.ndim == 1 or type(only) == "table" and type(only[1]) == "string" then
+    self.values = numbers_or_texts
+  end
   return self
 end
 
@@ -130,6 +143,10 @@ function Names:span(first, count)
   return out
 end
 
+function Names:values(count, first, order)
+  return first and self:span(first, count) or self:gather(order)
+end
+
 function Names.dtype() end
 
 function Names.spec()
@@ -156,6 +173,15 @@ end
 
 function Range:span(first, count)
   return self:gather(ops.arange(first, first + count, 1, { dtype = "int64" }))
+end
+
+function Range:values(count, first, order)
+  local numbers = order and order:tolist()
+  local out, start, step = {}, self.start, self.step
+  for k = 1, count do
+    out[k] = start + ((numbers and numbers[k] or first + k - 1) - 1) * step
+  end
+  return out
 end
 
 function Range:dtype()

@@ -38,17 +38,7 @@ local function collect(self, size)
   local input, columns, count, parts = self.input, {}, 0, nil
   while count < size do
     if parts == 1 then -- nearly all, without lists of arguments
-      local column = columns[1]
-      while count < size do
-        local x, more = input:next()
-        if x == nil then
-          return count, columns, parts
-        elseif more ~= nil then
-          errors.raise(nil, "the elements of a batch differ in their parts (expected 1, got more)")
-        end
-        count = count + 1
-        column[count] = x
-      end
+      count = input:collect(columns[1], count, size)
       break
     end
     local n = elements.push(columns, count + 1, input:next())

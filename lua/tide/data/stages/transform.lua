@@ -1,6 +1,7 @@
 --- Stages that change elements one by one: map, flat_map, interleave, filter, take_while, scan,
 --- enumerate, unbatch, unique, ignore_errors, prefetch.
 local check = require "tide.check"
+local class = require "tide.class"
 local core = require "tide.core"
 local elements = require "tide.data.elements"
 local errors = require "tide.errors"
@@ -43,6 +44,14 @@ local Map = iterator "map"
 
 function Map:begin()
   self.f, self.dtypes = self.o.map_func, {}
+  -- what the lowest of maps that read one another reads, and the others below this one
+  local below = self.input
+  self.source, self.below = below, {}
+  if class.is(below, Map) then
+    self.source = below.source
+    self.below = table.move(below.below, 1, #below.below, 1, {})
+    table.insert(self.below, below)
+  end
 end
 
 -- What a function gave, made uniform; it must give something.
@@ -113,6 +122,65 @@ function Map:next()
     return image(self, self.f(x, y))
   end
   return image(self, self.f(x, y, z))
+end
+
+-- Whether elements of one part have come, so that what a map keeps of the first is known.
+local function is_single(self)
+  return self.parts == 1 and self.draws ~= nil
+end
+
+local function differ(self)
+  errors.raise(nil, "the elements differ in their parts (expected 1, got more from %s)",
+    self.node._stage.name)
+end
+
+-- The image of an element of one part that has one part.
+local function single(self, x)
+  local y, more = self.f(x)
+  local t = type(y)
+  if more ~= nil then
+    differ(self)
+  elseif t == "number" or t == "string" then
+    self.n = self.n + 1
+    return y
+  end
+  return (image(self, y))
+end
+
+-- Elements that come in blocks go through all maps without a call of `next`: one after the other,
+-- for functions may draw random numbers.
+function Map:collect(column, count, size)
+  local source, below, f = self.source, self.below, self.f
+  local direct = source.collect == stage.Blocks.collect and is_single(self)
+  for k = 1, #below do
+    direct = direct and is_single(below[k])
+  end
+  if not direct then
+    return stage.Iterator.collect(self, column, count, size)
+  end
+  local depth = #below
+  while count < size and (source.at < source.count or source:refill()) do
+    local values, at = source.values, source.at
+    for i = at + 1, math.min(source.count, at + size - count) do
+      local x = values[i]
+      source.at, source.n = i, source.n + 1
+      for k = 1, depth do
+        x = single(below[k], x)
+      end
+      local y, more = f(x) -- `single`, without its call
+      local t = type(y)
+      if more ~= nil then
+        differ(self)
+      elseif t == "number" or t == "string" then
+        self.n = self.n + 1
+      else
+        y = image(self, y)
+      end
+      count = count + 1
+      column[count] = y
+    end
+  end
+  return count
 end
 
 function Map:dtype(k)
@@ -626,6 +694,12 @@ end
 
 function Prefetch:next()
   return counted(self, self.input:next())
+end
+
+function Prefetch:collect(column, count, size)
+  local n = self.input:collect(column, count, size)
+  self.n = self.n + n - count
+  return n
 end
 
 -- What changes elements one by one, in the main thread, has nothing under way itself.
