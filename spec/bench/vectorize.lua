@@ -64,7 +64,7 @@ for _, case in ipairs(cases) do
     for _, batch in ipairs(batches) do
       last = layer(batch)
     end
-    best, sum = math.min(best, core.now() - start), last:cast("float64"):sum()
+    best, sum = math.min(best, core.now() - start), last:cast("float64"):sum():item()
   end
   local t = theirs[name]
   print(name, ("%.4f"):format(best), t and ("%.4f"):format(t[1]) or "",

@@ -229,6 +229,8 @@ describe("layers of text", function()
       for _, split in ipairs { "whitespace", "character" } do
         check { standardize = standardize, split = split }
         check { standardize = standardize, split = split, output_sequence_length = 50 }
+        check { standardize = standardize, split = split, ngrams = { 2, 1, 3 },
+          output_sequence_length = 250 }
       end
     end
     tide.set_threads(threads)

@@ -284,27 +284,38 @@ static void free_ids(void *p) {
     free(p);
 }
 
-/* text_ids(texts, lower, strip, split, length or nil, numbers, other): the numbers of the words,
- * `other` of those that are not known, a row for each text, ended by 0 up to the longest or to
- * `length`, where longer ones are cut. */
+/* text_ids(texts, lower, strip, split, length or nil, numbers, other, lengths or nil): the numbers
+ * of the words, or of so many in a row, `other` of those that are not known, a row for each text,
+ * ended by 0 up to the longest or to `length`, where longer ones are cut. */
 static int text_ids(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     const int64_t count = (int64_t)lua_rawlen(L, 1);
-    const int64_t most = luaL_optinteger(L, 5, -1), other = luaL_checkinteger(L, 7);
-    luaL_argcheck(L, most >= -1, 5, "at least 0");
-    const tide_map *known = tideL_unbox(L, 6, free_map);
-    if (!known)
+    tide_lookup look = {.most = luaL_optinteger(L, 5, -1), .other = luaL_checkinteger(L, 7)};
+    luaL_argcheck(L, look.most >= -1, 5, "at least 0");
+    look.known = tideL_unbox(L, 6, free_map);
+    if (!look.known)
         return tideL_error(L, "text_ids", "takes numbers of words (got %s)", tideL_typename(L, 6));
     tide_ctx *ctx = tideL_ctx(L);
-    const tide_cutter *c = to_cutter(L, 2);
+    if (!lua_isnoneornil(L, 8)) {
+        luaL_checktype(L, 8, LUA_TTABLE);
+        look.lengths = (int64_t)lua_rawlen(L, 8);
+        int64_t *length = lua_newuserdatauv(L, ((size_t)look.lengths + 1) * sizeof *length, 0);
+        for (int64_t i = 0; i < look.lengths; i++, lua_pop(L, 1)) {
+            lua_rawgeti(L, 8, i + 1);
+            length[i] = lua_tointeger(L, -1);
+            luaL_argcheck(L, length[i] >= 1 && length[i] <= INT32_MAX, 8, "at least 1");
+        }
+        look.length = length;
+    }
+    look.how = to_cutter(L, 2);
     tide_passage *text = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *text, 0);
     tideL_box *box = tideL_newbox(L, free_ids);
     tide_ids *ids = box->p = calloc(1, sizeof *ids);
     if (!ids) return luaL_error(L, "not enough memory");
     for (int64_t i = 0; i < count; i++) /* no Lua runs until they are read */
         text[i].s = string_at(L, 1, i, &text[i].n, "text_ids");
-    tideL_try(L, ctx, tide_ids_find(ctx, known, other, c, text, count, most, ids));
-    const int64_t shape[] = {count, most >= 0 ? most : ids->longest};
+    tideL_try(L, ctx, tide_ids_find(ctx, &look, text, count, ids));
+    const int64_t shape[] = {count, look.most >= 0 ? look.most : ids->longest};
     tide_ids_put(ids, shape[1], new_ids(L, ctx, 2, shape));
     return 1;
 }

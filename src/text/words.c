@@ -91,13 +91,19 @@ struct tide_piece_ids {
 };
 
 typedef struct {
-    const tide_map *known;
-    const tide_cutter *how;
+    const tide_lookup *look;
     const tide_passage *text;
-    int64_t other, most;
     tide_ids *out;
     int64_t width, *to; /* of tide_ids_put */
 } search;
+
+/* What a thread has of its own. */
+typedef struct {
+    tide_cutter cutter;
+    tide_bytes line; /* the words of a text, a space behind each, */
+    size_t *end;     /* and where each ends */
+    size_t room;
+} desk;
 
 static bool add(tide_piece_ids *p, int64_t v) {
     if (p->n == p->room && !tide_grow(&p->id, &p->room, p->n + 1, sizeof *p->id)) return false;
@@ -105,17 +111,56 @@ static bool add(tide_piece_ids *p, int64_t v) {
     return true;
 }
 
-static bool find_in(const search *s, tide_cutter *c, tide_piece_ids *p, const tide_passage *text) {
+static bool is_cancelled(void) { return __atomic_load_n(&tide_cancel, __ATOMIC_RELAXED); }
+
+static bool look_up(const tide_lookup *l, tide_piece_ids *p, const char *s, size_t n) {
+    const tide_entry *e = tide_map_find(l->known, s, n);
+    return add(p, e ? e->value : l->other);
+}
+
+/* Adds the numbers of a text's words; of `most` words. false: no memory. */
+static bool find_words(const tide_lookup *l, desk *d, tide_piece_ids *p, int64_t *count) {
     const char *word;
     size_t n;
+    while ((l->most < 0 || *count < l->most) && tide_cutter_next(&d->cutter, &word, &n)) {
+        if (!look_up(l, p, word, n)) return false;
+        if (++*count % LOOK == 0 && is_cancelled()) break;
+    }
+    return true;
+}
+
+/* Likewise of words in a row: as they stand in a line of them. */
+static bool find_rows(const tide_lookup *l, desk *d, tide_piece_ids *p, int64_t *count) {
+    const char *word;
+    size_t n;
+    int64_t words = 0;
+    /* the first length alone may give all */
+    const int64_t enough =
+        l->most < 0 || l->most > INT32_MAX ? INT64_MAX : l->most - 1 + l->length[0];
+    d->line.n = 0;
+    while (words < enough && tide_cutter_next(&d->cutter, &word, &n)) {
+        if (!tide_grow(&d->end, &d->room, (size_t)words + 1, sizeof *d->end)) return false;
+        tide_bytes_add(&d->line, word, n);
+        d->end[words++] = d->line.n;
+        tide_bytes_add(&d->line, " ", 1);
+        if (d->line.failed) return false;
+        if (words % LOOK == 0 && is_cancelled()) return true;
+    }
+    for (int64_t k = 0; k < l->lengths; k++)
+        for (int64_t i = 0; l->length[k] <= words - i; i++) {
+            if (l->most >= 0 && *count == l->most) return true;
+            const size_t from = i ? d->end[i - 1] + 1 : 0;
+            if (!look_up(l, p, d->line.p + from, d->end[i + l->length[k] - 1] - from)) return false;
+            if (++*count % LOOK == 0 && is_cancelled()) return true;
+        }
+    return true;
+}
+
+static bool find_in(const tide_lookup *l, desk *d, tide_piece_ids *p, const tide_passage *text) {
     int64_t count = 0;
     const size_t row = p->n;
-    if (!add(p, 0) || !tide_cutter_begin(c, text->s, text->n)) return false;
-    while ((s->most < 0 || count < s->most) && tide_cutter_next(c, &word, &n)) {
-        const tide_entry *e = tide_map_find(s->known, word, n);
-        if (!add(p, e ? e->value : s->other)) return false;
-        if (++count % LOOK == 0 && __atomic_load_n(&tide_cancel, __ATOMIC_RELAXED)) break;
-    }
+    if (!add(p, 0) || !tide_cutter_begin(&d->cutter, text->s, text->n)) return false;
+    if (!(l->lengths ? find_rows : find_words)(l, d, p, &count)) return false;
     p->id[row] = count;
     if (count > p->longest) p->longest = count;
     return true;
@@ -123,22 +168,20 @@ static bool find_in(const search *s, tide_cutter *c, tide_piece_ids *p, const ti
 
 static void find(void *data) {
     const search *s = data;
-    tide_cutter c = *s->how; /* a thread's own */
+    desk d = {.cutter = *s->look->how};
     tide_share *share = tide_team_share();
     for (int64_t i; (i = tide_team_next(share, s->out->pieces)) >= 0;) {
         tide_piece_ids *p = &s->out->piece[i];
-        for (int64_t k = 0; k < p->texts && !p->failed; k++) {
-            if (__atomic_load_n(&tide_cancel, __ATOMIC_RELAXED)) break;
-            p->failed = !find_in(s, &c, p, &s->text[p->first + k]);
-        }
+        for (int64_t k = 0; k < p->texts && !p->failed && !is_cancelled(); k++)
+            p->failed = !find_in(s->look, &d, p, &s->text[p->first + k]);
     }
-    tide_cutter_free(&c);
+    tide_cutter_free(&d.cutter);
+    free(d.line.p), free(d.end);
 }
 
-tide_status tide_ids_find(tide_ctx *ctx, const tide_map *known, int64_t other,
-                          const tide_cutter *how, const tide_passage *text, int64_t n, int64_t most,
-                          tide_ids *out) {
-    search s = {.known = known, .how = how, .text = text, .other = other, .most = most, .out = out};
+tide_status tide_ids_find(tide_ctx *ctx, const tide_lookup *look, const tide_passage *text,
+                          int64_t n, tide_ids *out) {
+    search s = {.look = look, .text = text, .out = out};
     size_t bytes = 0, at = 0;
     for (int64_t i = 0; i < n; i++) bytes += text[i].n + 1;
     *out = (tide_ids){0};

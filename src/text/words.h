@@ -39,11 +39,20 @@ typedef struct {
     tide_piece_ids *piece; /* [pieces] */
 } tide_ids;
 
-/* Finds the number of each word of n texts, `other` where the vocabulary lacks it, by the threads
- * there are; `most` words of a text, < 0: all. Interrupted, out of memory: the context says so. */
-tide_status tide_ids_find(tide_ctx *, const tide_map *known, int64_t other,
-                          const tide_cutter *how /* begun by init alone */,
-                          const tide_passage *text, int64_t n, int64_t most, tide_ids *out);
+/* What is looked up: the words of texts, or several words in a row with a space between them, those
+ * of one length behind each other, length by length; `most` of a text, < 0: all. */
+typedef struct {
+    const tide_map *known;
+    int64_t other;          /* the number of what is not there */
+    const tide_cutter *how; /* begun by init alone */
+    const int64_t *length;  /* [lengths], from 1 */
+    int64_t lengths;        /* 0: words */
+    int64_t most;
+} tide_lookup;
+/* Finds the numbers for n texts by the threads there are. Interrupted, out of memory: the context
+ * says so. */
+tide_status tide_ids_find(tide_ctx *, const tide_lookup *, const tide_passage *text, int64_t n,
+                          tide_ids *out);
 /* A row of `width` >= longest for each text, ended by 0. */
 void tide_ids_put(const tide_ids *, int64_t width, int64_t *to /* (n, width) */);
 void tide_ids_free(tide_ids *); /* what it holds, not itself */

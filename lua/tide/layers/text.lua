@@ -163,15 +163,15 @@ end
 local function numbers_of(self, x)
   local own = self[S]
   local length = self.output_mode == "int" and self.output_sequence_length or nil
-  if type(own.standard) == "table" and type(own.split) == "string" and own.split ~= "none"
-    and not own.lengths then -- the core does it at once
+  if type(own.standard) == "table" and type(own.split) == "string"
+    and own.split ~= "none" then -- the core does it at once
     local flat, shape = flatten(self, x)
     local index = lookup.table_of(self)
     if own.numbers_of ~= index then -- as threads read them
       own.numbers, own.numbers_of = core.word_numbers(index), index
     end
-    return core.text_ids(flat, own.standard[1], own.standard[2], own.split, length, own.numbers, 1),
-      shape
+    return core.text_ids(flat, own.standard[1], own.standard[2], own.split, length, own.numbers, 1,
+      own.lengths), shape
   end
   local rows_, shape = documents(self, x)
   local flat, longest = {}, 0
