@@ -1,5 +1,5 @@
--- Texts as the numbers of their words, by TextVectorization: seconds of wall time for all texts of a
--- file, one in each line, in batches of 256, the best of some rounds, beside Keras' layer.
+-- Texts as the numbers of their words, by TextVectorization: seconds of wall time for all texts of
+-- a file, one in each line, in batches of 256, the best of some rounds, beside Keras' layer.
 -- `build/tide spec/bench/vectorize.lua make FILE [TEXTS]` writes made-up reviews,
 -- `build/tide spec/bench/vectorize.lua FILE [PYTHON]` prints lines `case seconds [theirs ratio]`.
 local core = require "tide.core"
