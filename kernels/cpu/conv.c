@@ -100,7 +100,8 @@ tide_status K(conv)(tide_kcall *c) {
         return TIDE_OK;
     }
     const int direct = pointwise(&g);
-    if ((!direct || K(direct_fills)(fg)) && K(direct_serves)(&g))
+    const int bare = !c->in[2].p && at->activation == TIDE_ACTIVATION_linear;
+    if ((!direct || !bare || K(direct_fills)(fg)) && K(direct_serves)(&g))
         return K(direct)(c->dev, &g, x->p, w, c->in[2].p, at->activation, y->p);
     const int64_t tile = direct ? rows : tile_rows(rows, width);
     REAL *cols = direct ? NULL : tide_scratch(c->dev, (size_t)(tile * width) * sizeof *cols);

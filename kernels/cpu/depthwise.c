@@ -10,6 +10,7 @@
  * any number of threads. */
 #include "depthwise.h"
 
+#include "clip.h"
 #include "gemm.h"
 
 #if defined(__AVX512F__)
@@ -38,53 +39,68 @@ typedef REAL some
  * the kernel. */
 typedef struct {
     int64_t n[3], x[3], w[3];
+    const REAL *bias; /* NULL: none */
+    clip clip;
 } walk;
 /* Channels at a position of what is read and of the result. One of them is M times the other. */
 typedef struct {
     int64_t in, out;
 } channels;
 
-/* `many` results, `vecs` vectors of channels at a time. `next` lies between what they read, `out`
- * between them. Known at compile time where they are not 0: `across`, the taps of the last axis;
- * `joined`, the taps that `next` is. Returns the channels that were done. */
+/* `groups` times `many` results, `vecs` vectors of channels at a time. `next` lies between what
+ * they read, `out` between them. Known at compile time where they are not 0: `across`, the taps of
+ * the last axis; `joined`, the taps that `next` is. Returns the channels that were done. */
 INLINE int64_t sums(int many, int vecs, int across, int joined, const walk *t, int64_t C,
-                    int64_t c0, const REAL *x, int64_t next, const REAL *w, REAL *y, int64_t out) {
+                    int64_t done, int64_t groups, const REAL *x, int64_t next, const REAL *w,
+                    REAL *y, int64_t out) {
     const int64_t n = across ? across : t->n[2], leap = t->x[2], rows = t->n[0], lines = t->n[1],
                   far = t->x[0], down = t->x[1], w0 = t->w[0], w1 = t->w[1], w2 = t->w[2];
-    for (; c0 + (vecs - 1) * DEEP < C; c0 += vecs * DEEP) {
-        const int64_t c = TIDE_MIN(c0, C - vecs * DEEP); /* the last ones reach back */
-        some s[MANY];
+    const REAL *bias = t->bias;
+    const clip bounds = t->clip;
+    int64_t c0 = done;
+    for (int64_t g = 0; g < groups; g++, x += many * next, y += many * out)
+        for (c0 = done; c0 + (vecs - 1) * DEEP < C; c0 += vecs * DEEP) {
+            const int64_t c = TIDE_MIN(c0, C - vecs * DEEP); /* the last ones reach back */
+            some s[MANY];
 #pragma GCC unroll 4
-        for (int q = 0; q < many * vecs; q++) s[q] = (some){0};
-        for (int64_t a = 0; a < rows; a++)
-            for (int64_t b = 0; b < lines; b++) {
-                const REAL *row = x + c + a * far + b * down, *tap = w + c + a * w0 + b * w1;
+            for (int v = 0; v < vecs; v++) {
+                const some first = bias ? AT(bias + c + v * DEEP) : (some){0};
+#pragma GCC unroll 4
+                for (int q = 0; q < many; q++) s[v * many + q] = first;
+            }
+            for (int64_t a = 0; a < rows; a++)
+                for (int64_t b = 0; b < lines; b++) {
+                    const REAL *row = x + c + a * far + b * down, *tap = w + c + a * w0 + b * w1;
 #pragma GCC unroll 5
-                for (int64_t e = 0; e < n; e++, tap += w2) {
+                    for (int64_t e = 0; e < n; e++, tap += w2) {
 #pragma GCC unroll 4
-                    for (int v = 0; v < vecs; v++) {
-                        const some k = AT(tap + v * DEEP);
+                        for (int v = 0; v < vecs; v++) {
+                            const some k = AT(tap + v * DEEP);
 #pragma GCC unroll 4
-                        for (int q = 0; q < many; q++)
-                            s[v * many + q] += AT((joined ? row + (e + q * joined) * leap
-                                                          : row + e * leap + q * next) +
-                                                  v * DEEP) *
-                                k;
+                            for (int q = 0; q < many; q++)
+                                s[v * many + q] += AT((joined ? row + (e + q * joined) * leap
+                                                              : row + e * leap + q * next) +
+                                                      v * DEEP) *
+                                    k;
+                        }
                     }
                 }
-            }
 #pragma GCC unroll 4
-        for (int v = 0; v < vecs; v++)
+            for (int v = 0; v < vecs; v++)
 #pragma GCC unroll 4
-            for (int q = 0; q < many; q++) PUT(y + q * out + c + v * DEEP) = s[v * many + q];
-    }
+                for (int q = 0; q < many; q++) {
+                    some r = s[v * many + q];
+                    if (bounds.on) r = CLIPPED(some, r, bounds.most);
+                    PUT(y + q * out + c + v * DEEP) = r;
+                }
+        }
     return c0;
 }
-static void some_sums(int many, const walk *t, int64_t C, const REAL *x, int64_t next,
-                      const REAL *w, REAL *y, int64_t out) {
+static void some_sums(int many, int64_t groups, const walk *t, int64_t C, const REAL *x,
+                      int64_t next, const REAL *w, REAL *y, int64_t out) {
     const int64_t joined = next == t->x[2] ? 1 : next == 2 * t->x[2] ? 2 : 0, n = t->n[2];
 #define SUMS(many, vecs, across, joined) \
-    sums(many, vecs, across, joined, t, C, done, x, next, w, y, out)
+    sums(many, vecs, across, joined, t, C, done, groups, x, next, w, y, out)
     int64_t done = 0;
     if (many == MANY) {
         if (n == 3 && joined == 1) SUMS(MANY, 1, 3, 1);
@@ -123,20 +139,22 @@ static void any_sums(const walk *t, channels c, const REAL *x, const REAL *w, RE
             }
 }
 
+static int is_deep(channels c) { return c.in == c.out && c.in >= DEEP; }
+
 /* `count` results, `out` apart; x: position 0 of the line that they read, w: the first tap. */
 static void line(const tide_axis *l, walk *t, channels c, const REAL *x, const REAL *w,
                  int64_t count, REAL *y, int64_t out) {
-    const int deep = c.in == c.out && c.in >= DEEP;
+    const int deep = is_deep(c);
     int64_t first, last, from, to;
     tide_inner_positions(l, 0, l->n, count, &first, &last);
-    for (int64_t q = 0, many; q < count; q += many) {
+    for (int64_t q = 0, many, groups; q < count; q += groups * many) {
         const int64_t left = q >= first && deep ? last - q : 0;
-        many = left >= MANY ? MANY : left >= 2 ? 2 : 1;
+        many = left >= MANY ? MANY : left >= 2 ? 2 : 1, groups = TIDE_MAX(1, left / MANY);
         tide_taps_inside(l, q, &from, &to);
         t->n[2] = to - from;
         const REAL *at = x + (l->at + q * l->hop + from * l->leap) * c.in,
                    *tap = w + from * t->w[2];
-        if (deep) some_sums((int)many, t, c.in, at, l->hop * c.in, tap, y + q * out, out);
+        if (deep) some_sums((int)many, groups, t, c.in, at, l->hop * c.in, tap, y + q * out, out);
         else any_sums(t, c, at, tap, y + q * out);
     }
 }
@@ -149,6 +167,9 @@ static int64_t grain_of(const tide_geometry *g, int64_t each) { /* lines of `eac
 void K(depthwise)(const tide_geometry *g, const REAL *x, const REAL *w, const REAL *bias, int act,
                   REAL *y) {
     const int64_t C = g->c, F = g->f, row = g->in[2] * C;
+    const int deep = is_deep((channels){C, F});
+    clip bounds;
+    const int clips = clip_of(act, &bounds);
     const tide_axis l[3] = {tide_axis_of(g, 0), tide_axis_of(g, 1), tide_axis_of(g, 2)};
     TIDE_PARALLEL_FOR (g->n * g->out[0] * g->out[1], grain_of(g, g->out[2])) {
         for (int64_t r = lo; r < hi; r++) {
@@ -161,12 +182,14 @@ void K(depthwise)(const tide_geometry *g, const REAL *x, const REAL *w, const RE
             }
             walk t = {{to[0] - from[0], to[1] - from[1], 0},
                       {g->dil[0] * g->in[1] * row, g->dil[1] * row, g->dil[2] * C},
-                      {g->k[1] * g->k[2] * F, g->k[2] * F, F}};
+                      {g->k[1] * g->k[2] * F, g->k[2] * F, F},
+                      deep ? bias : NULL,
+                      bounds};
             REAL *to_line = y + r * g->out[2] * F;
             line(&l[2], &t, (channels){C, F}, x + ((n * g->in[0] + at[0]) * g->in[1] + at[1]) * row,
                  w + (from[0] * g->k[1] + from[1]) * g->k[2] * F, g->out[2], to_line, F);
-            if (bias || act != TIDE_ACTIVATION_linear)
-                K(bias_act_rows)(0, g->out[2], F, to_line, F, bias, act);
+            if (deep ? !clips : bias || act != TIDE_ACTIVATION_linear)
+                K(bias_act_rows)(0, g->out[2], F, to_line, F, deep ? NULL : bias, act);
         }
     }
 }
@@ -180,7 +203,7 @@ void K(depthwise_grad_x)(const tide_geometry *g, const REAL *dy, const REAL *w, 
                           n = r / g->in[1] / g->in[0];
             int64_t at[2];
             const REAL *first = w;
-            walk t = {{0}, {0}, {0}};
+            walk t = {{0}, {0}, {0}, NULL, {0, 0}};
             for (int d = 0; d < 2; d++) {
                 const tide_axis a = tide_axis_back(g, d, i[d]);
                 int64_t from, to;

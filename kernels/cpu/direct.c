@@ -13,6 +13,7 @@
 #include "direct.h"
 
 #include "../keep.h"
+#include "clip.h"
 #include "gemm.h"
 #include "registers.h"
 
@@ -31,6 +32,7 @@ enum {
     THIN_MR = 8, /* of one: an accumulator waits four cycles for itself, and two go at once */
     LEAST = 96,  /* positions of a band: they share the reading of the kernel */
     MOST = 4096, /* and at most */
+    NEAR = 4096, /* elements of panels that stay in the first-level cache beside windows */
     SHORT = 4,   /* channels up to which each element of a window is looked up */
     FRAME_BYTES = 4 * TIDE_DIRECT_REACH,
     PIECES = 16, /* partial sums of dw */
@@ -45,6 +47,7 @@ typedef struct {
     tide_axis down, across;
     int64_t lines, count, c, all, f; /* results: lines, positions of a line, channels */
     int64_t width;                   /* elements of a window */
+    clip clip;                       /* of the results */
 } task;
 
 /* What lies where in y: of image, line, position. */
@@ -127,20 +130,23 @@ static frame frame_of(const task *t, const band *b, const REAL *x, REAL *room) {
     return (frame){room, cols * C, C};
 }
 
-/* Where in a frame the windows of a band lie, and the elements of a window in that one. */
+/* Where in a frame the windows of a band lie, and the elements of a window in that one; where the
+ * results go. */
 typedef struct {
-    int64_t *at, *inside;
+    int64_t *at, *inside, *to;        /* NULL: not wanted */
     int64_t line, step, lines, count; /* of the frame and the band that they are of */
 } offsets;
-static void offsets_of(const task *t, const band *b, const frame *f, offsets *o) {
+static void offsets_of(const task *t, const band *b, const frame *f, const places *p, offsets *o) {
     if (o->line == f->line && o->step == f->step && o->lines == b->lines && o->count == b->count)
         return; /* as in the band before */
     o->line = f->line, o->step = f->step, o->lines = b->lines, o->count = b->count;
-    int64_t *to = o->at;
-    for (int64_t i = 0; i < b->lines; i++)
-        for (int64_t j = 0; j < b->count; j++)
-            *to++ = i * t->down.hop * f->line + j * t->across.hop * f->step;
-    if (!(to = o->inside)) return;
+    for (int64_t i = 0, k = 0; i < b->lines; i++)
+        for (int64_t j = 0; j < b->count; j++, k++) {
+            o->at[k] = i * t->down.hop * f->line + j * t->across.hop * f->step;
+            if (o->to) o->to[k] = i * p->line + j * p->step;
+        }
+    int64_t *to = o->inside;
+    if (!to) return;
     for (int64_t r = 0; r < t->down.n; r++)
         for (int64_t e = 0; e < t->across.n; e++)
             for (int64_t i = 0; i < t->c; i++)
@@ -168,15 +174,18 @@ static void pack(const task *t, const REAL *w, int64_t row, int64_t column, int6
 }
 static int64_t packed_size(const task *t) { return TIDE_CEIL_DIV(t->f, NR) * NR * t->width; }
 
-/* `mr` windows by `nv` vectors of columns. Where the elements that lie side by side are few,
- * `inside` says where each one is. */
-INLINE void tile(int mr, int nv, int listed, const task *t, const frame *f, const int64_t *at,
-                 const int64_t *inside, const REAL *b, REAL *const *y, int64_t n) {
+/* `groups` times `mr` windows at `at`, to results at `out`, by panels of `nv` vectors of columns,
+ * of a single one by the first n. Where the elements that lie side by side are few, `inside` says
+ * where each one is. */
+INLINE void tiles(int mr, int nv, int listed, const task *t, const frame *f, const int64_t *at,
+                  const int64_t *out, int64_t groups, const int64_t *inside, const REAL *kernel,
+                  const REAL *bias, REAL *y, int64_t panels, int64_t n) {
     const int together = t->across.leap == 1 && f->step == t->c;
     const int64_t runs = together ? 1 : t->across.n, length = together ? t->across.n * t->c : t->c,
-                  rows = t->down.n, down = t->down.leap * f->line,
+                  width = t->width, rows = t->down.n, down = t->down.leap * f->line,
                   across = t->across.leap * f->step;
-    const REAL *a[THIN_MR];
+    const clip bounds = t->clip;
+    const REAL *const base = f->at;
     vec s[THIN_MR][2];
 #define STEP(k)                                                                          \
     {                                                                                    \
@@ -189,24 +198,39 @@ INLINE void tile(int mr, int nv, int listed, const task *t, const frame *f, cons
         }                                                                                \
         b += NR;                                                                         \
     }
+    for (int64_t g = 0; g < groups; g++, at += mr, out += mr) {
+        const REAL *a[THIN_MR], *b = kernel;
 #pragma GCC unroll 8
-    for (int i = 0; i < mr; i++) a[i] = f->at + at[i], s[i][0] = s[i][1] = (vec){0};
-    if (listed)
-        for (int64_t k = 0; k < t->width; k++) STEP(inside[k])
-    else
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t e = 0; e < runs; e++) {
-                const int64_t from = r * down + e * across;
-                for (int64_t k = from; k < from + length; k++) STEP(k)
+        for (int i = 0; i < mr; i++) a[i] = base + at[i];
+        for (int64_t j = 0; j < panels * NR; j += NR) {
+            const vec first = *(const vec *)(bias + j),
+                      second = nv > 1 ? *(const vec *)(bias + j + VL) : (vec){0};
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++) s[i][0] = first, s[i][1] = second;
+            if (listed)
+                for (int64_t k = 0; k < width; k++) STEP(inside[k])
+            else
+                for (int64_t r = 0; r < rows; r++)
+                    for (int64_t e = 0; e < runs; e++) {
+                        const int64_t from = r * down + e * across;
+                        for (int64_t k = from; k < from + length; k++) STEP(k)
+                    }
+            if (bounds.on)
+#pragma GCC unroll 8
+                for (int i = 0; i < mr; i++) {
+                    s[i][0] = CLIPPED(vec, s[i][0], bounds.most);
+                    if (nv > 1) s[i][1] = CLIPPED(vec, s[i][1], bounds.most);
+                }
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++) {
+                REAL edge[NR], *whole = y + out[i] + j, *to = n == nv * VL ? whole : edge;
+                *(vec *)to = s[i][0];
+                if (nv > 1) *(vec *)(to + VL) = s[i][1];
+                if (to == edge) memcpy(whole, edge, (size_t)n * sizeof(REAL));
             }
-#undef STEP
-#pragma GCC unroll 8
-    for (int i = 0; i < mr; i++) {
-        REAL edge[NR], *to = n == nv * VL ? y[i] : edge;
-        *(vec *)to = s[i][0];
-        if (nv > 1) *(vec *)(to + VL) = s[i][1];
-        if (to == edge) memcpy(y[i], edge, (size_t)n * sizeof(REAL));
+        }
     }
+#undef STEP
 }
 /* Calls with a constant height. */
 #define HEIGHTS(call)       \
@@ -220,67 +244,76 @@ INLINE void tile(int mr, int nv, int listed, const task *t, const frame *f, cons
     case 7: call(7); break; \
     default: call(8);       \
     }
-#define TILES(name, nv, most, listed)                                                   \
-    static void name(int mr, const task *t, const frame *f, const int64_t *at,          \
-                     const int64_t *inside, const REAL *b, REAL *const *y, int64_t n) { \
-        HEIGHTS(TILE_##most##_##nv##_##listed)                                          \
+#define TILES(name, call)                                                                          \
+    static void name(int mr, const task *t, const frame *f, const int64_t *at, const int64_t *out, \
+                     int64_t groups, const int64_t *inside, const REAL *kernel, const REAL *bias,  \
+                     REAL *y, int64_t panels, int64_t n) {                                         \
+        HEIGHTS(call)                                                                              \
     }
-#define TILE_8_1_0(rows) tile(rows, 1, 0, t, f, at, inside, b, y, n)
-#define TILE_8_1_1(rows) tile(rows, 1, 1, t, f, at, inside, b, y, n)
-#define TILE_6_2_0(rows) tile(TIDE_MIN(rows, MR), 2, 0, t, f, at, inside, b, y, n)
-#define TILE_6_2_1(rows) tile(TIDE_MIN(rows, MR), 2, 1, t, f, at, inside, b, y, n)
-TILES(thin_tile, 1, 8, 0)
-TILES(thin_listed, 1, 8, 1)
-TILES(wide_tile, 2, 6, 0)
-TILES(wide_listed, 2, 6, 1)
+#define MORE t, f, at, out, groups, inside, kernel, bias, y, panels, n
+#define THIN(rows) tiles(rows, 1, 0, MORE)
+#define THIN_LISTED(rows) tiles(rows, 1, 1, MORE)
+#define WIDE(rows) tiles(TIDE_MIN(rows, MR), 2, 0, MORE)
+#define WIDE_LISTED(rows) tiles(TIDE_MIN(rows, MR), 2, 1, MORE)
+TILES(thin_tiles, THIN)
+TILES(thin_listed, THIN_LISTED)
+TILES(wide_tiles, WIDE)
+TILES(wide_listed, WIDE_LISTED)
 
 /* A band of y: its first position at `y`. */
 static void multiply(const task *t, const band *b, const frame *f, const offsets *o,
-                     const REAL *kernel, REAL *y, const places *p) {
-    const int64_t *at = o->at, *inside = o->inside;
-    const int64_t P = b->lines * b->count;
-    for (int64_t j = 0; j < t->f; j += NR, kernel += NR * t->width) {
-        const int64_t n = TIDE_MIN(NR, t->f - j), tiles = TIDE_CEIL_DIV(P, n > VL ? MR : THIN_MR),
-                      low = P / tiles;
-        int64_t line = 0, column = 0;
-        for (int64_t i = 0, k = 0; k < tiles; k++) { /* of nearly equal height */
-            const int mr = (int)(low + (k < P % tiles));
-            REAL *to[THIN_MR];
-            for (int q = 0; q < mr; q++) {
-                to[q] = y + line * p->line + column * p->step + j;
-                if (++column == b->count) column = 0, line++;
-            }
-            if (n > VL) (inside ? wide_listed : wide_tile)(mr, t, f, at + i, inside, kernel, to, n);
-            else (inside ? thin_listed : thin_tile)(mr, t, f, at + i, inside, kernel, to, n);
-            i += mr;
+                     const REAL *kernel, const REAL *bias, REAL *y) {
+    const int64_t P = b->lines * b->count, whole = t->f / NR,
+                  near = TIDE_MAX(1, TIDE_MIN(whole, NEAR / (NR * t->width)));
+    for (int64_t j = 0, panels; j < t->f; j += panels * NR, kernel += panels * NR * t->width) {
+        panels = TIDE_MAX(1, TIDE_MIN(near, whole - j / NR));
+        const int64_t n = TIDE_MIN(NR, t->f - j), count = TIDE_CEIL_DIV(P, n > VL ? MR : THIN_MR),
+                      low = P / count, higher = P % count; /* tiles of nearly equal height */
+        const int64_t groups[2] = {higher, count - higher};
+        for (int k = 0, i = 0; k < 2; k++) {
+            const int mr = (int)low + (k == 0);
+            if (groups[k] == 0) continue;
+            (n > VL          ? o->inside ? wide_listed : wide_tiles
+                 : o->inside ? thin_listed
+                             : thin_tiles)(mr, t, f, o->at + i, o->to + i, groups[k], o->inside,
+                                           kernel, bias + j, y + j, panels, n);
+            i += (int)groups[k] * mr;
         }
     }
 }
 
 /* `kernel` is packed. */
-static tide_status convolve(tide_device *dev, const task *t, int64_t images, const REAL *x,
+static tide_status convolve(tide_device *dev, const task *shape, int64_t images, const REAL *x,
                             const REAL *kernel, const REAL *bias, int act, REAL *y,
                             const places *p) {
+    task with = *shape;
+    const task *t = &with;
+    const int clips = clip_of(act, &with.clip);
+    const int64_t columns = TIDE_CEIL_DIV(t->f, NR) * NR;
+    REAL *added = tide_scratch(dev, (size_t)columns * sizeof *added); /* what the sums begin with */
+    if (!added) return TIDE_ENOMEM;
+    memset(added, 0, (size_t)columns * sizeof *added);
+    if (bias) memcpy(added, bias, (size_t)t->f * sizeof *added);
     const bands all = bands_of(t, images);
     const int64_t jobs = images * all.down * all.across, grain = band_grain(t, &all);
     const int listed = t->c <= SHORT && t->width <= MOST;
-    const size_t list = (size_t)(all.positions + (listed ? t->width : 0)) * sizeof(int64_t);
+    const size_t list = (size_t)(2 * all.positions + (listed ? t->width : 0)) * sizeof(int64_t);
     tide_lanes lanes;
     TIDE_DO(tide_lanes_new(dev, jobs, grain, list + all.frame * sizeof(REAL), &lanes));
     TIDE_PARALLEL_FOR (jobs, grain) {
         char *lane = tide_lane(&lanes, share_->slot);
         offsets o = {.at = (int64_t *)(void *)lane};
         REAL *room = (REAL *)(void *)(lane + list);
-        if (listed) o.inside = o.at + all.positions;
+        o.to = o.at + all.positions, o.inside = listed ? o.to + all.positions : NULL;
         for (int64_t i = lo; i < hi && !tide_stopped(); i++) {
             const band b = band_at(t, &all, i);
             const frame f =
                 frame_of(t, &b, x + b.image * t->down.extent * t->across.extent * t->all, room);
             REAL *to = y + b.image * p->image + b.line * p->line + b.at * p->step;
-            offsets_of(t, &b, &f, &o);
-            multiply(t, &b, &f, &o, kernel, to, p);
-            for (int64_t l = 0; l < b.lines && (bias || act != TIDE_ACTIVATION_linear); l++)
-                K(bias_act_rows)(0, b.count, t->f, to + l * p->line, p->step, bias, act);
+            offsets_of(t, &b, &f, p, &o);
+            multiply(t, &b, &f, &o, kernel, added, to);
+            for (int64_t l = 0; l < b.lines && !clips; l++)
+                K(bias_act_rows)(0, b.count, t->f, to + l * p->line, p->step, NULL, act);
         }
     }
     return TIDE_OK;
@@ -476,7 +509,7 @@ tide_status K(direct_grad_kernel)(tide_device *dev, const tide_geometry *shape, 
                 const band b = band_at(&t, &all, i);
                 const frame f =
                     frame_of(&t, &b, x + b.image * g->in[1] * g->in[2] * g->c + q * cg, room);
-                offsets_of(&t, &b, &f, &o);
+                offsets_of(&t, &b, &f, NULL, &o);
                 add_band(&t, &b, &f, &o,
                          dy + ((b.image * t.lines + b.line) * t.count + b.at) * g->f + q * fg, g->f,
                          sum);
