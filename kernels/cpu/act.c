@@ -24,12 +24,33 @@ static inline int64_t act_grain(int64_t n, int act) {
     return TIDE_MAX(1, (act >= TIDE_ACTIVATION_sigmoid ? 8192 : 32768) / TIDE_MAX(n, 1));
 }
 
+/* By eights, where that is faster than calls of libm; 0: not for this activation. */
+#ifdef TIDE_EIGHTS
+static int bias_act_eights(int64_t n, REAL *y, const REAL *bias, int act) {
+    if (act == TIDE_ACTIVATION_gelu && bias) tide_map8(tide_gelu_of_sum8, n, y, bias, y);
+    else if (act == TIDE_ACTIVATION_gelu) tide_map8(tide_gelu_of8, n, y, y, y);
+    else if (act == TIDE_ACTIVATION_tanh && bias) tide_map8(tide_tanh_of_sum8, n, y, bias, y);
+    else if (act == TIDE_ACTIVATION_tanh) tide_map8(tide_tanh_of8, n, y, y, y);
+    else return 0;
+    return 1;
+}
+static int act_grad_eights(int64_t n, const REAL *dy, const REAL *y, int act, REAL *dz) {
+    if (act != TIDE_ACTIVATION_gelu) return 0;
+    tide_map8(tide_gelu_grad8, n, dy, y, dz);
+    return 1;
+}
+#else
+#define bias_act_eights(n, y, bias, act) 0
+#define act_grad_eights(n, dy, y, act, dz) 0
+#endif
+
 /* Small calls run without a parallel region: even one of a single thread costs more than they do.
  */
 void K(bias_act_rows)(int64_t lo, int64_t hi, int64_t n, REAL *c, int64_t ldc, const REAL *bias,
                       int act) {
     for (int64_t i = lo; i < hi; i++) {
         REAL *restrict y = c + i * ldc;
+        if (bias_act_eights(n, y, bias, act)) continue;
         switch (act) {
 #define A(name, f, df)                        \
     case TIDE_ACTIVATION_##name:              \
@@ -71,6 +92,7 @@ void K(bias_act)(int64_t rows, int64_t n, REAL *c, int64_t ldc, const REAL *bias
 
 static void act_grad_part(int64_t lo, int64_t hi, const REAL *restrict dy, const REAL *restrict y_,
                           int act, REAL *restrict dz) {
+    if (act_grad_eights(hi - lo, dy + lo, y_ + lo, act, dz + lo)) return;
     switch (act) {
 #define A(name, f, df)                      \
     case TIDE_ACTIVATION_##name:            \

@@ -189,21 +189,52 @@ static void draw(const heads *a, int64_t b, int64_t h, int64_t i, int64_t j0, in
 
 /* -- forward -- */
 
-/* Takes a tile of scores in: they become weights below the largest so far. */
-static void take_in(int64_t m, int64_t V, REAL *restrict s, REAL *top, REAL *sum,
-                    REAL *restrict out) {
-    REAL most = *top, total = 0;
-#pragma omp simd reduction(max : most)
-    for (int64_t j = 0; j < m; j++) most = s[j] > most ? s[j] : most;
-    const REAL base = most == -INFINITY ? 0 : most;
-    const REAL kept = *top == -INFINITY ? 0 : FN(exp)(*top - base);
-    for (int64_t j = 0; j < m; j++) s[j] = T_EXP(s[j] - base);
+/* s = exp(s - base), and the sum of that. What is hidden is -inf, for which libm's exp of vectors
+ * calls the one of numbers. */
+static REAL weights_below(int64_t n, REAL base, REAL *restrict s) {
+    REAL total = 0;
+#ifdef TIDE_EIGHTS
+    tide_f8 sums = {0};
+    int64_t j = 0;
+    for (; j + 8 <= n; j += 8) {
+        const tide_f8 v = tide_exp8(tide_f8_load(s + j) - base);
+        tide_f8_store(s + j, v);
+        sums += v;
+    }
+    if (j < n) {
+        REAL last[8] = {0};
+        const size_t rest = (size_t)(n - j) * sizeof *s;
+        memcpy(last, s + j, rest);
+        tide_f8_store(last, tide_exp8(tide_f8_load(last) - base));
+        memcpy(s + j, last, rest);
+        for (; j < n; j++) total += s[j];
+    }
+    for (int l = 0; l < 4; l++) total += sums[l] + sums[l + 4];
+#else
+    for (int64_t j = 0; j < n; j++) s[j] = T_EXP(s[j] - base);
 #pragma omp simd reduction(+ : total)
-    for (int64_t j = 0; j < m; j++) total += s[j];
-    *sum = *sum * kept + total;
-    if (kept != 1)
-        for (int64_t k = 0; k < V; k++) out[k] *= kept;
-    *top = most;
+    for (int64_t j = 0; j < n; j++) total += s[j];
+#endif
+    return total;
+}
+
+/* Takes a tile of scores in: they become weights below the largest so far. Each pass goes over all
+ * rows, which do not wait for each other as the passes over one would. */
+static void take_in(int64_t n, int64_t m, int64_t V, REAL *s, REAL *top, REAL *sum, REAL *out) {
+    REAL kept[ROWS];
+    for (int64_t r = 0; r < n; r++) {
+        const REAL *restrict row = s + r * COLS;
+        REAL most = top[r];
+#pragma omp simd reduction(max : most)
+        for (int64_t j = 0; j < m; j++) most = row[j] > most ? row[j] : most;
+        kept[r] = top[r] == -INFINITY ? 0 : top[r] == most ? 1 : FN(exp)(top[r] - most);
+        top[r] = most;
+    }
+    for (int64_t r = 0; r < n; r++)
+        sum[r] =
+            sum[r] * kept[r] + weights_below(m, top[r] == -INFINITY ? 0 : top[r], s + r * COLS);
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t k = 0; k < V && kept[r] != 1; k++) out[r * V + k] *= kept[r];
 }
 
 /* REALs of a lane: scores, what is summed, and room for tiles of halves. */
@@ -226,11 +257,9 @@ static void forward_tile(const heads *a, int64_t b, int64_t h, int64_t i0, int64
     for (int64_t j0 = from; j0 < to && !tide_stopped(); j0 += COLS) {
         const int64_t m = TIDE_MIN((int64_t)COLS, to - j0);
         scores(a, q, keys(a, b, j0, g, m, k_room), b, h, i0, n, j0, m, s, seen, NULL);
-        for (int64_t r = 0; r < n; r++) {
-            REAL *restrict row = s + r * COLS;
-            take_in(m, V, row, top + r, sum + r, out + r * V);
-            if (!a->drops) continue;
-            REAL keep[COLS];
+        take_in(n, m, V, s, top, sum, out);
+        for (int64_t r = 0; r < n && a->drops; r++) {
+            REAL keep[COLS], *restrict row = s + r * COLS;
             draw(a, b, h, i0 + r, j0, m, keep);
             for (int64_t j = 0; j < m; j++) row[j] *= keep[j];
         }
@@ -330,11 +359,7 @@ static void backward_tile(const heads *a, const way *w, const sums *to_kv, int64
         const int64_t m = TIDE_MIN((int64_t)COLS, to - j0);
         const rows k = keys(a, b, j0, g, m, k_room), v = values(a, b, j0, g, m, v_room);
         scores(a, q, k, b, h, i0, n, j0, m, s, seen, capped);
-        for (int64_t r = 0; r < n; r++) {
-            REAL *restrict row = s + r * COLS;
-            const REAL base = w->lse[stat + r];
-            for (int64_t j = 0; j < m; j++) row[j] = T_EXP(row[j] - base);
-        }
+        for (int64_t r = 0; r < n; r++) weights_below(m, w->lse[stat + r], s + r * COLS);
         const REAL *acting = s;
         if (a->drops) { /* ds holds what acts of the weights until it takes its own */
             for (int64_t r = 0; r < n; r++) {

@@ -187,6 +187,11 @@ TIDE_SIMD2(hypot)
 #endif
 #endif
 
+#if REAL_IS_F32 && defined __AVX2__ && defined __FMA__
+#define TIDE_EIGHTS /* the functions of vector.h */
+#include "vector.h"
+#endif
+
 #define T_EXP(x) FN(exp)(x)
 #define T_LOG(x) FN(log)(x)
 #define T_LOG1P(x) FN(log1p)(x)

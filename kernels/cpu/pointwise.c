@@ -198,6 +198,25 @@ static inline tide_loop choose_general(const tide_kcall *c, tide_loop general) {
     (void)c;
     return general;
 }
+/* -- loops by eights -- */
+#ifdef TIDE_EIGHTS
+#define EIGHTS(name, f, x, y)                                                                   \
+    static void name##_eights(int64_t n, const void *const *in, void *out, const void *attrs) { \
+        (void)attrs;                                                                            \
+        tide_map8(f, n, x, y, out);                                                             \
+    }                                                                                           \
+    static tide_loop choose_##name(const tide_kcall *c, tide_loop general) {                    \
+        (void)c, (void)general;                                                                 \
+        return name##_eights;                                                                   \
+    }
+EIGHTS(tanh, tide_tanh_of8, in[0], in[0])
+EIGHTS(gelu_erf, tide_gelu_of8, in[0], in[0])
+EIGHTS(gelu_erf_grad, tide_gelu_grad8, in[0], in[1])
+#define CHOSEN_tanh ~, choose_tanh
+#define CHOSEN_gelu_erf ~, choose_gelu_erf
+#define CHOSEN_gelu_erf_grad ~, choose_gelu_erf_grad
+#endif
+
 /* The loop that serves a call of an op: choose_power for power, its own for every other. */
 #define CHOSEN_power ~, choose_power
 #define CHOOSE_(a, b, ...) b

@@ -56,7 +56,11 @@ static REAL *plane(const net *r, int64_t which, int64_t b, int64_t t) {
 static void activate(int64_t n, REAL *restrict x, int act) {
     switch (act) {
     case TIDE_GATE_tanh:
+#ifdef TIDE_EIGHTS
+        tide_map8(tide_tanh_of8, n, x, x, x);
+#else
         for (int64_t i = 0; i < n; i++) x[i] = T_TANH(x[i]);
+#endif
         break;
     case TIDE_GATE_sigmoid:
         for (int64_t i = 0; i < n; i++) x[i] = T_SIGMOID(x[i]);

@@ -339,3 +339,48 @@ describe("factorizations of very large and very small numbers", function()
     end
   end)
 end)
+
+-- float32's own functions (kernels/cpu/vector.h) beside float64's, which are libm's; 1003 elements
+-- leave a rest to whole vectors.
+describe("tanh, gelu and its gradient in float32", function()
+  local wide = ops.linspace(-14, 14, 1003)
+  local small = ops.linspace(-1e-3, 1e-3, 1003)
+  local function gelu(x) return ops.gelu(x, { approximate = false }) end
+  local function fused(x) -- as the product's last step applies it
+    return ops.linear(x:reshape { 17, 59 }, ops.eye(59, { dtype = x.dtype }),
+      ops.zeros({ 59 }, { dtype = x.dtype }), "gelu"):reshape { 1003 }
+  end
+  local function slope(f)
+    return function(x)
+      x = x:copy()
+      x.requires_grad = true
+      ops.sum(f(x)):backward()
+      return x.grad
+    end
+  end
+  for name, f in pairs { tanh = ops.tanh, gelu = gelu, ["gelu of a product"] = fused,
+    ["gelu's slope"] = slope(gelu) } do
+    it("keep their digits over the whole range: " .. name, function()
+      for _, x in ipairs { wide, small } do
+        local y, want = f(x), f(x:cast "float64")
+        local off = ops.abs(y:cast "float64" - want) / (ops.abs(want) + 0.1)
+        assert(ops.max(off):item() < 1e-6, ("%s: off by %g"):format(name, ops.max(off):item()))
+      end
+    end)
+  end
+  it("keep small results' own digits", function()
+    for _, f in ipairs { ops.tanh, gelu } do
+      local want = f(small:cast "float64")
+      local off = ops.abs(f(small):cast "float64" - want) / (ops.abs(want) + 1e-30)
+      assert(ops.max(off):item() < 1e-6)
+    end
+  end)
+  it("have the limits and NaN of libm", function()
+    expect.close(ops.tanh { inf, -inf, 0, 1e-40 }, { 1, -1, 0, 1e-40 }, 0)
+    expect.close(gelu { inf, 0, 100, -100 }, { inf, 0, 100, 0 }, 0)
+    for _, f in ipairs { ops.tanh, gelu } do
+      local y = f { nan, 1 }
+      assert(y[1] ~= y[1] and y[2] == y[2])
+    end
+  end)
+end)
