@@ -31,6 +31,10 @@ typedef struct {
     const void *packed; /* b as kernels/cpu/gemm.c packs it, made before; NULL: it was not */
 } tide_gemm;
 
+/* The rank of a gradient that nobody made, the product of two matrices with any strides: `p` is
+ * then a tide_sparse that holds them as ids and values. */
+enum { TIDE_PRODUCT_RANK = UINT8_MAX - 1 };
+
 /* Whether products of bfloat16 use instructions of the CPU; else they are multiplied as float32. */
 int tide_bf16_units(void);
 

@@ -222,6 +222,11 @@ const char *tide_engine_name(int i) {
     return cpu.engines[i]->name;
 }
 
+int tide_own_products(void) {
+    tide_cpu();
+    return !cpu.engines[1] || (tide_own_first && !strcmp(level_name, "x86-64-v3"));
+}
+
 const char *tide_cpu_level(void) {
     tide_cpu();
     return level_name;

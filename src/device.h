@@ -57,4 +57,8 @@ int tide_meta_counting(void);
 int tide_meta_counted(const void *p); /* whether a block of meta stands in its statistics */
 tide_device *tide_test_device(void);  /* device_test.c; NULL: the system does not give it memory */
 
+/* Whether every product of float32 is Tide's own, whatever op asks for it: without engines, and at
+ * the level at which they lead (OWN_LEADS, kernels/cpu/gemm.c). */
+int tide_own_products(void);
+
 #endif

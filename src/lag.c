@@ -117,8 +117,8 @@ static int lags(const tide_step *c, int i) {
     const tide_adam_step__attrs *a = c->attrs;
     tide_tensor *const *in = lists(c);
     const tide_tensor *p = in[i], *g = in[c->nlist + i];
-    return g && tide_is_sparse(g) && in[5 * c->nlist + i] && a->weight_decay == 0 && !a->amsgrad &&
-        tide_numel(p) >= TIDE_LAG_LEAST;
+    return g && tide_is_sparse(g) && !tide_is_product(g) && in[5 * c->nlist + i] &&
+        a->weight_decay == 0 && !a->amsgrad && tide_numel(p) >= TIDE_LAG_LEAST;
 }
 
 /* Are the steps written down of the kind that this call makes? */

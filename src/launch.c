@@ -7,6 +7,7 @@
 #include "launch.h"
 
 #include "device.h"
+#include "../kernels/gemm.h"
 #include "lag.h"
 #include "plan.h"
 #include "team.h"
@@ -301,7 +302,9 @@ tide_status tide_launch(tide_ctx *ctx, const tide_step *s) {
         } else if (x) {
             tide_set_buf(&pair->ids, x->ids);
             tide_set_buf(&pair->values, x->values);
-            bufs[i] = (tide_buf){.p = pair++, .rank = TIDE_SPARSE_RANK, .dtype = x->dtype};
+            bufs[i] = (tide_buf){.p = pair++,
+                                 .rank = tide_is_product(x) ? TIDE_PRODUCT_RANK : TIDE_SPARSE_RANK,
+                                 .dtype = x->dtype};
         } else { /* the kernel of an op with lists is that of the dtype of the first one */
             const int lists = i < s->op->nin && s->nlist > 0;
             bufs[i] = (tide_buf){.dtype = lists ? s->in[s->op->nin]->dtype : 0};

@@ -22,6 +22,12 @@ tide_status tide_launch(tide_ctx *, const tide_step *);
  */
 tide_status tide_launch_everyday(tide_ctx *, const tide_step *);
 
+/* Is it the product of two matrices that nobody made: a gradient of a plan's (fuse.c)? Its factors
+ * stand where a sparse gradient has whole numbers and rows. */
+static inline int tide_is_product(const tide_tensor *t) {
+    return t->ids && t->ids->dtype == t->dtype;
+}
+
 /* Bit i: the op writes into its single input i. */
 unsigned tide_inout(const tide_op *);
 /* Does the op write into input i of its call? */

@@ -73,6 +73,7 @@ enum tide_op_flags {
     TIDE_CASTS = 1 << 9,       /* the attribute dtype: x is cast before, the result after */
     TIDE_LAGS = 1 << 10,       /* sees itself to rows that lag behind (lag.c) */
     TIDE_ELEMENTWISE = 1 << 11, /* maps element to element, and so has an in-place form */
+    TIDE_PRODUCTS = 1 << 13,    /* takes gradients that nobody made (src/fuse.c) */
     TIDE_WIDE = 1 << 12, /* a composition that is made of halves in float32, as a whole; it saves
                             what it reads */
 };

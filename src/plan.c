@@ -39,6 +39,7 @@
 
 #include "../kernels/keep.h"
 #include "device.h"
+#include "place.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +96,7 @@ struct tide_plan {
     slot *slots;
     int nin, nout, npinned, nheld, nsteps, ntemps, ninputs, noutputs, nchanges, nresults, ndraws,
         ndials, nnumbers, nslots;
+    int fused;          /* gradients that are not made */
     int tail;           /* the first launch of an optimizer; nsteps: there is none */
     int undoes;         /* whether all changes before it can be put back */
     int together;       /* outputs lie in the arena, which lives as long as one of them */
@@ -105,43 +107,24 @@ struct tide_plan {
     void *last; /* where the arena was */
 };
 
-static int by_size(const void *a, const void *b) {
-    const temporary *x = a, *y = b;
-    if (x->storage.bytes != y->storage.bytes) return x->storage.bytes < y->storage.bytes ? 1 : -1;
-    return x->slot - y->slot;
-}
-
 static size_t rounded(size_t bytes) {
     return (TIDE_MAX(bytes, (size_t)1) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 }
 
-/* Places in the arena, large ones first: each at the lowest place that no other needs meanwhile.
- * `order` holds those that have theirs, by place. */
+/* Places in the arena for as long as each is needed. */
 static int place_temps(tide_plan *p) {
-    int *order = malloc((size_t)(p->ntemps + 1) * sizeof *order);
-    if (!order) return 0;
-    qsort(p->temps, (size_t)p->ntemps, sizeof *p->temps, by_size);
+    tide_placed *all = malloc(((size_t)p->ntemps + 1) * sizeof *all);
+    if (!all) return 0;
     for (int i = 0; i < p->ntemps; i++) {
-        temporary *t = &p->temps[i];
-        const slot *s = &p->slots[t->slot];
-        const size_t size = rounded(t->storage.bytes);
-        size_t at = 0;
-        for (int k = 0; k < i; k++) {
-            const temporary *o = &p->temps[order[k]];
-            const slot *other = &p->slots[o->slot];
-            if (other->last < s->first || s->last < other->first) continue;
-            if (at + size <= o->at) break;
-            at = TIDE_MAX(at, o->at + rounded(o->storage.bytes));
-        }
-        t->at = at;
-        p->arena = TIDE_MAX(p->arena, at + size);
-        p->temporaries += (int64_t)size;
-        int k = i;
-        while (k > 0 && p->temps[order[k - 1]].at > at) order[k] = order[k - 1], k--;
-        order[k] = i;
+        const slot *s = &p->slots[p->temps[i].slot];
+        all[i] = (tide_placed){
+            .size = rounded(p->temps[i].storage.bytes), .first = s->first, .last = s->last};
+        p->temporaries += (int64_t)all[i].size;
     }
-    free(order);
-    return 1;
+    const int placed = tide_place_all(p->ntemps, all, &p->arena);
+    for (int i = 0; i < p->ntemps && placed; i++) p->temps[i].at = all[i].at;
+    free(all);
+    return placed;
 }
 
 void tide_plan_free(tide_plan *p) {
@@ -168,7 +151,7 @@ static tide_tensor *fill(tide_plan *p, tide_tensor *t, const operand *o,
                        .number = o->number};
     memcpy(t->shape, o->meta.shape, sizeof t->shape);
     memcpy(t->stride, o->stride, sizeof t->stride);
-    if (o->slot == SPARSE) {
+    if (o->slot == SPARSE || o->slot == PRODUCT) {
         t->ids = t + 1;
         t->values = fill(p, t->ids, &p->operands[o->ids], temp_of);
         return fill(p, t->values, &p->operands[o->values], temp_of);
@@ -315,6 +298,7 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
     if (r->why[0]) return TIDE_OK;
     tide_plan *p = calloc(1, sizeof *p);
     if (!p) return tide_fail(ctx, TIDE_ENOMEM, NO_ROOM);
+    p->fused = tide_recorder_fuse(r);
     p->ctx = ctx, p->dev = r->dev, p->mode = r->mode, p->home = ctx->device;
     p->together = r->together;
     ctx->refs++;
@@ -332,8 +316,8 @@ tide_status tide_plan_new(tide_recorder *r, int nknown, tide_tensor *const *know
     int ntensors = 0;
     for (int i = 0; i < p->nsteps; i++) {
         const launch *l = &r->launches[i];
-        for (int k = 0; k < l->nin + l->nout; k++) /* a sparse gradient has two parts */
-            ntensors += p->operands[l->first + k].slot == SPARSE ? 3 : 1;
+        for (int k = 0; k < l->nin + l->nout; k++) /* what is sparse or a product has two parts */
+            ntensors += p->operands[l->first + k].slot <= SPARSE ? 3 : 1;
     }
     const size_t n = (size_t)p->nslots + 1, m = (size_t)ntensors + 1;
     tide_storage **temp_of = calloc(n, sizeof *temp_of);
@@ -397,6 +381,7 @@ tide_plan_facts tide_plan_ask(const tide_plan *p) {
                              .launches = p->nsteps,
                              .slots = p->nslots,
                              .numbers = p->nnumbers,
+                             .fused = p->fused,
                              .arena = (int64_t)p->arena,
                              .temporaries = p->temporaries};
 }

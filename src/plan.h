@@ -50,7 +50,7 @@ tide_status tide_plan_run(tide_plan *, tide_tensor *const *in, const double *num
                           tide_tensor **out, int *undone);
 
 typedef struct {
-    int nin, nout, launches, slots, numbers;
+    int nin, nout, launches, slots, numbers, fused; /* fused: gradients that are not made */
     int64_t arena, temporaries; /* bytes; temporaries: what they would take one beside the other */
 } tide_plan_facts;
 tide_plan_facts tide_plan_ask(const tide_plan *);

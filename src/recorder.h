@@ -5,8 +5,8 @@
 #include "plan.h"
 
 enum { INPUT, HELD, TEMP, OUTPUT };
-enum { NONE = -1, NUMBER = -2, SPARSE = -3 }; /* operands without a slot */
-#define TRIM_FROM ((size_t)1 << 20)           /* bytes of an arena */
+enum { NONE = -1, NUMBER = -2, SPARSE = -3, PRODUCT = -4 }; /* operands without a slot */
+#define TRIM_FROM ((size_t)1 << 20)                         /* bytes of an arena */
 
 typedef struct {
     uint64_t id;
@@ -23,7 +23,7 @@ typedef struct {
 
 typedef struct { /* a tensor as a launch sees it; INPUT: offset from the input's own */
     int slot;
-    int ids, values; /* SPARSE: numbers of operands */
+    int ids, values; /* SPARSE, and both factors of a PRODUCT (fuse.c): numbers of operands */
     tide_meta meta;
     int64_t stride[TIDE_MAX_RANK], offset;
     uint64_t number;
@@ -82,6 +82,9 @@ struct tide_recorder {
     int cap_slots, cap_operands, cap_launches, cap_draws, cap_dials;
     size_t nattrs, cap_attrs;
 };
+
+/* Leaves gradients to the ops that alone read them (fuse.c); how many. */
+int tide_recorder_fuse(tide_recorder *);
 
 /* Notes why this step can be no plan; the first reason counts. */
 void tide_recorder_no(tide_recorder *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -554,6 +554,26 @@ static void own_product(const tide_gemm *g, finish_piece finish, const void *arg
     TIDE_PARALLEL_FOR (rows *cols, 1) { some_blocks(g, mb, nb, lo, hi, finish, arg); }
 }
 
+/* Pieces of whole rows, as far as they go: what is read with them lies in one stretch then, and
+ * stays in the second cache with them. */
+void K(gemm_take)(const tide_gemm *g, K(take_piece) * take, const void *arg) {
+    enum { TAKEN = 96 * 1024 / sizeof(REAL) };
+    const int64_t nb = TIDE_MIN(TIDE_CEIL_DIV(g->n, NR) * NR, TAKEN / MR / NR * NR),
+                  mb = TIDE_MIN(TAKEN / nb / MR * MR, MB), cols = TIDE_CEIL_DIV(g->n, nb);
+    TIDE_PARALLEL_FOR (TIDE_CEIL_DIV(g->m, mb) * cols, 1) {
+        for (int64_t q = lo; q < hi; q++) {
+            _Alignas(64) REAL c[TAKEN];
+            const int64_t i = q / cols * mb, j = q % cols * nb, i1 = TIDE_MIN(i + mb, g->m),
+                          j1 = TIDE_MIN(j + nb, g->n);
+            tide_gemm own = *g;
+            own.ldc = nb; /* the block finds its place in c behind those of others */
+            own.c = (void *)((uintptr_t)c - (uintptr_t)(i * nb + j) * sizeof(REAL));
+            block(&own, i, i1, j, j1);
+            take(arg, i, i1, j, j1, c, nb);
+        }
+    }
+}
+
 /* An engine's product in blocks of c, each on one thread: blocks of some 160 microseconds, since
  * each packs its operands anew, and no slimmer than the engines can use. */
 #define BLOCK_WORK 8e6

@@ -8,6 +8,12 @@
 
 /* One product of REAL; b alone may be stored in halves. */
 void K(gemm)(const tide_gemm *g);
+/* A product of float operands whose pieces go to no memory: each is handed on, on the thread that
+ * made it, as rows i0..i1-1 and columns j0..j1-1, `ldc` apart in c. More than three rows and one
+ * column. */
+typedef void K(take_piece)(const void *arg, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+                           const REAL *c, int64_t ldc);
+void K(gemm_take)(const tide_gemm *g, K(take_piece) * take, const void *arg);
 /* For products that read the same b again: it is packed once. REALs that it takes, and the packing
  * of a single b of REAL to `to`, which is then g's `packed`. */
 int64_t K(packed_size)(int64_t k, int64_t n);

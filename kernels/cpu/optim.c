@@ -5,14 +5,17 @@
  * than zero has zero slots and does not move, so only the rows that were ever in a batch are
  * visited (`touched`), and the result is the dense rule's; rules whose slots do not move under a
  * zero gradient visit the batch's rows alone. Decay moves every row, so with it every row is
- * visited. */
+ * visited. A gradient that came as two factors is made piece by piece, and each piece moves its
+ * piece of the parameter. */
 #include "cpu.h"
+#include "gemm.h"
 #include "labels.h"
 
 enum {
     CHUNK = 16384, /* of the sums of squares */
     STEP = 4096,   /* of a step: small, so that both threads end together */
     PACK = 1024,
+    LANES = 64 / sizeof(REAL), /* the widest vector's */
     MAX_SLOTS = 3
 };
 
@@ -29,7 +32,7 @@ typedef struct {
 typedef void (*rule)(const knobs *, int64_t n, REAL *restrict p, const REAL *restrict g,
                      REAL *const *slot);
 
-typedef enum { DENSE, ROWS_TOUCHED, ROWS_ALL, ROWS_BATCH } visit;
+typedef enum { DENSE, FACTORS, ROWS_TOUCHED, ROWS_ALL, ROWS_BATCH } visit;
 typedef struct {
     REAL *p, *slot[MAX_SLOTS];
     const tide_buf *g;
@@ -40,7 +43,7 @@ typedef struct {
     int later;            /* rows outside of the batch make this step later */
     int64_t rows, unique; /* rows of the table; sparse: rows of the batch */
     int64_t *ids;         /* [unique] */
-    REAL *sums;           /* [unique, d] */
+    REAL *sums;           /* [unique, d]; FACTORS: the right one, packed, or NULL */
     int32_t *place;       /* places in `ids` and `sums` by a hash of the row; -1: free */
     int shift;            /* 2^(64 - shift) of them, at least twice the batch's rows */
     REAL scale;
@@ -114,10 +117,27 @@ static int item_at(const item *items, int n, int64_t i) { /* the last that begin
     return lo;
 }
 
+/* A run of any length and place has the same bits: what fills no vector is moved in one that is
+ * filled up, for products that are added are rounded otherwise one by one. */
 static void run_rule(rule f, const knobs *k, const item *it, int64_t at, int64_t n, const REAL *g) {
+    const int64_t rest = n % LANES, whole = n - rest;
     REAL *slot[MAX_SLOTS];
     for (int s = 0; s < MAX_SLOTS; s++) slot[s] = it->slot[s] ? it->slot[s] + at : NULL;
-    f(k, n, it->p + at, g, slot);
+    if (whole) f(k, whole, it->p + at, g, slot);
+    if (!rest) return;
+    REAL p[LANES], d[LANES], room[MAX_SLOTS][LANES], *own[MAX_SLOTS];
+    const size_t bytes = (size_t)rest * sizeof(REAL);
+    for (int64_t i = rest; i < LANES; i++) p[i] = d[i] = 1;
+    memcpy(p, it->p + at + whole, bytes), memcpy(d, g + whole, bytes);
+    for (int s = 0; s < MAX_SLOTS; s++) {
+        own[s] = slot[s] ? room[s] : NULL;
+        for (int64_t i = rest; i < LANES; i++) room[s][i] = 1;
+        if (slot[s]) memcpy(room[s], slot[s] + whole, bytes);
+    }
+    f(k, LANES, p, d, own);
+    memcpy(it->p + at + whole, p, bytes);
+    for (int s = 0; s < MAX_SLOTS; s++)
+        if (slot[s]) memcpy(slot[s] + whole, room[s], bytes);
 }
 
 static void visit_dense(rule f, const knobs *k, const item *it, int64_t a, int64_t b) {
@@ -131,6 +151,43 @@ static void visit_dense(rule f, const knobs *k, const item *it, int64_t a, int64
         pack(it->g, i, n, buffer);
         run_rule(f, k, it, i, n, buffer);
     }
+}
+
+/* -- gradients that are products, which nobody made -- */
+
+static tide_gemm product_of(const item *it) {
+    const tide_sparse *pair = it->g->p;
+    const tide_buf *a = &pair->ids, *b = &pair->values;
+    return (tide_gemm){.m = a->shape[0],
+                       .n = b->shape[1],
+                       .k = b->shape[0],
+                       .a = a->p,
+                       .ars = a->stride[0],
+                       .acs = a->stride[1],
+                       .b = b->p,
+                       .brs = b->stride[0],
+                       .bcs = b->stride[1],
+                       .packed = it->sums};
+}
+
+typedef struct {
+    rule f;
+    const knobs *k;
+    const item *it;
+    int64_t n; /* columns */
+} mover;
+static void move_piece(const void *arg, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+                       const REAL *c, int64_t ldc) {
+    const mover *m = arg;
+    for (int64_t i = i0; i < i1; i++)
+        run_rule(m->f, m->k, m->it, i * m->n + j0, j1 - j0, c + (i - i0) * ldc);
+}
+
+/* Each piece of the product moves its piece of the parameter while it is in the cache. */
+static void visit_factors(rule f, const knobs *k, const item *it) {
+    const tide_gemm g = product_of(it);
+    const mover m = {f, k, it, g.n};
+    K(gemm_take)(&g, move_piece, &m);
 }
 
 /* The first touched row from r on, or `end`. */
@@ -238,6 +295,13 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
                 : zero_moves                                            ? ROWS_TOUCHED
                                                                         : ROWS_BATCH;
             if (it->how == ROWS_BATCH) it->size = it->unique * it->d;
+        } else if (grads[i].rank == TIDE_PRODUCT_RANK) {
+            const tide_gemm g = product_of(it);
+            it->how = FACTORS, it->rows = params[i].shape[0], it->size = 0;
+            if (!K(pack_pays)(&g)) continue;
+            it->sums = tide_scratch(c->dev, (size_t)K(packed_size)(g.k, g.n) * sizeof(REAL));
+            if (!it->sums) return TIDE_ENOMEM;
+            K(pack_b)(&g, it->sums);
         } else {
             it->rows = params[i].shape[0];
             it->packed = tide_buf_contiguous(&grads[i]);
@@ -247,7 +311,7 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
     for (int i = 0; i < count; i++) { /* from here on nothing fails */
         const item *it = &items[i];
         if (!it->touched) continue;
-        if (it->how == DENSE) memset(it->touched, 1, (size_t)it->rows); /* later: sparse */
+        if (it->how <= FACTORS) memset(it->touched, 1, (size_t)it->rows); /* later: sparse */
         else
             for (int64_t u = 0; u < it->unique; u++)
                 it->touched[it->ids[u]] = (uint8_t)(it->later ? lag + 1 : 1);
@@ -275,6 +339,9 @@ static tide_status step(tide_kcall *c, int nslots, int zero_moves, int64_t lag, 
             i = it->first + TIDE_MAX(a, b);
         }
     }
+    k.scale = (REAL)at->grad_scale;
+    for (int i = 0; i < count; i++)
+        if (items[i].how == FACTORS) visit_factors(f, &k, &items[i]);
     return TIDE_OK;
 }
 

@@ -12,6 +12,7 @@
  * addresses from being given again, 4 the table whose field `called` numbers the calls of a model,
  * 5 the one whose field `ran` tells which plan ran last, 6 the block of `watch`, 7 that thread.
  */
+#include "../device.h"
 #include "../plan.h"
 #include "bind.h"
 
@@ -417,20 +418,28 @@ static int plans_run(lua_State *L) {
     return nout ? nout : 1;
 }
 
-/* plans_facts(set): a list of { inputs, outputs, launches, arena, temporaries }, bytes the last */
+/* plans_facts(set): a list of { inputs, outputs, launches, fused, arena, temporaries }, bytes the
+ * last */
 static int plans_facts(lua_State *L) {
     const set *s = luaL_checkudata(L, 1, set_name);
     lua_createtable(L, s->n, 0);
     for (int i = 0; i < s->n; i++) {
         const tide_plan_facts f = tide_plan_ask(s->plan[i]);
-        lua_createtable(L, 0, 5);
+        lua_createtable(L, 0, 6);
         lua_pushinteger(L, f.nin), lua_setfield(L, -2, "inputs");
         lua_pushinteger(L, f.nout), lua_setfield(L, -2, "outputs");
         lua_pushinteger(L, f.launches), lua_setfield(L, -2, "launches");
+        lua_pushinteger(L, f.fused), lua_setfield(L, -2, "fused");
         lua_pushinteger(L, f.arena), lua_setfield(L, -2, "arena");
         lua_pushinteger(L, f.temporaries), lua_setfield(L, -2, "temporaries");
         lua_rawseti(L, -2, i + 1);
     }
+    return 1;
+}
+
+/* own_products(): whether every product of float32 is Tide's own, which fusions trust */
+static int own_products(lua_State *L) {
+    lua_pushboolean(L, tide_own_products());
     return 1;
 }
 
@@ -449,6 +458,7 @@ void tideL_open_plan(lua_State *L) {
                                          {"plans_changed", plans_changed},
                                          {"plans_run", plans_run},
                                          {"plans_facts", plans_facts},
+                                         {"own_products", own_products},
                                          {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

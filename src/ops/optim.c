@@ -98,15 +98,15 @@ static tide_status numbered(tide_call *c, int64_t number) {
 }
 /* In the order in which Optimizer:_dials gives them; lag_ is set at each launch. */
 #define LIVE "step learning_rate grad_scale u_product lag_"
-#define STEP(name, needed, number)                                                                \
-    static tide_status name##_infer(tide_call *c) {                                               \
-        const tide_##name##_attrs *a = c->attrs;                                                  \
-        (void)a;                                                                                  \
-        TIDE_TRY(numbered(c, number));                                                            \
-        return step_checks(c, needed);                                                            \
-    }                                                                                             \
-    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE, .infer = name##_infer, \
-                  .live = LIVE)
+#define STEP(name, needed, number)                                                         \
+    static tide_status name##_infer(tide_call *c) {                                        \
+        const tide_##name##_attrs *a = c->attrs;                                           \
+        (void)a;                                                                           \
+        TIDE_TRY(numbered(c, number));                                                     \
+        return step_checks(c, needed);                                                     \
+    }                                                                                      \
+    TIDE_DESCRIBE(name, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE | TIDE_PRODUCTS, \
+                  .infer = name##_infer, .live = LIVE)
 
 STEP(sgd_step_, a->momentum != 0 ? 1u : 0u, 1);
 static tide_status adam_step__infer(tide_call *c) {
@@ -114,7 +114,8 @@ static tide_status adam_step__infer(tide_call *c) {
     TIDE_TRY(numbered(c, a->step));
     return step_checks(c, a->amsgrad ? 7u : 3u);
 }
-TIDE_DESCRIBE(adam_step_, .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE | TIDE_LAGS,
+TIDE_DESCRIBE(adam_step_,
+              .flags = TIDE_NOGRAD | TIDE_INPLACE | TIDE_SPARSE | TIDE_LAGS | TIDE_PRODUCTS,
               .infer = adam_step__infer, .before = tide_lag_before, .after = tide_lag_after,
               .live = LIVE);
 TIDE_DESCRIBE(adam_lag_, .flags = TIDE_NOGRAD | TIDE_INTERNAL | TIDE_LAGS);
