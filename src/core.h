@@ -57,8 +57,9 @@ struct tide_ctx {
     double pace_ended;            /* when, in seconds of the thread */
     int generational, pacing;
     int64_t lazy_bytes, lazy_tensors; /* what lived after the last collection at a boundary */
-    int64_t old_lua, old_tensors;     /* what lived after the last full collection at a boundary */
-    void *lua, *running;              /* the main Lua state, and the one that runs a walk */
+    int64_t passing; /* bytes of texts since a young collection was made for them (tideL_passing) */
+    int64_t old_lua, old_tensors; /* what lived after the last full collection at a boundary */
+    void *lua, *running;          /* the main Lua state, and the one that runs a walk */
     void *thread, *modes; /* whose modes these are, and where they stand meanwhile (modes.c) */
     tide_device *placed;  /* where the one that runs makes tensors; NULL: at home */
     int calling;          /* whether a layer's call runs, and trains */

@@ -324,3 +324,47 @@ describe("TextGenerator", function()
     end
   end)
 end)
+
+describe("small batches of texts, which are made several at a time", function()
+  it("are those that are made one by one, whatever is written into them", function()
+    local texts, labels = {}, {}
+    for i = 1, 83 do
+      texts[i] = ("w%d x%d y "):format(i % 9, i % 5):rep(i % 4 + 1)
+      labels[i] = i % 3 + 1
+    end
+    for _, weights in ipairs { false, true } do
+      for _, shuffle in ipairs { false, true } do
+        local function flow()
+          return tide.preprocessing.text.TextGenerator { maxlen = 7, word_dropout = 0.3 }
+            :flow(texts, labels, { batch_size = 4, shuffle = shuffle, seed = 3,
+              sample_weight = weights and tide.arange(83) or nil })
+        end
+        local function plain(...)
+          local out = { ... }
+          for k, t in ipairs(out) do
+            out[k] = t:tolist()
+            t:fill_(0)
+          end
+          return out
+        end
+        local it, other = flow(), flow()
+        for pass = 1, 3 do
+          local backwards = {}
+          for i = 21, 1, -1 do
+            other._ready = nil
+            backwards[i] = plain(other:get(i))
+          end
+          for i = 1, 21 do
+            assert.same(backwards[i], plain(it:get(i)), ("batch %d of pass %d"):format(i, pass))
+          end
+          local drawn = pass * 5
+          assert.same(backwards[drawn], plain(it:get(drawn)))
+          it:restore(it:state())
+          assert.same(backwards[drawn + 1], plain(it:get(drawn + 1)))
+          it:on_epoch_end()
+          other:on_epoch_end()
+        end
+      end
+    end
+  end)
+end)

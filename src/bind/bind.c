@@ -611,6 +611,17 @@ static int step_end(lua_State *L) {
     return 0;
 }
 
+void tideL_passing(lua_State *L, tide_ctx *ctx, int64_t bytes) {
+    enum { OFTEN = 4 << 20 };
+    if (!ctx->generational || !lua_gc(L, LUA_GCISRUNNING)) return;
+    ctx->passing += bytes;
+    if (ctx->passing >= OFTEN) {
+        ctx->passing = 0;
+        collect(L, 0);
+    }
+    lua_gc(L, LUA_GCSTEP, -(int)TIDE_MIN(bytes >> 10, INT32_MAX)); /* so much less is owed */
+}
+
 /* core.collect(): a full collection, of circles through the core too */
 static int collect_all(lua_State *L) {
     tide_ctx *ctx = tideL_ctx(L);

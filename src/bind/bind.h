@@ -101,6 +101,10 @@ void tideL_pace_below(tide_ctx *, int64_t limit); /* a limit of memory was set *
 /* Behind TIDE_ENOMEM, at a door that holds nothing borrowed and whose op wrote nothing: collects
  * all there is; returns whether it is worth trying again. */
 int tideL_make_room(lua_State *L, tide_ctx *);
+/* Texts of so many bytes are made now that are garbage soon. By Lua's measure they would live
+ * through two young collections, count as old, and make every growth of a small heap a full
+ * collection; so they do not count, and one young collection comes every some megabytes. */
+void tideL_passing(lua_State *L, tide_ctx *, int64_t bytes);
 int tideL_can_collect(lua_State *L); /* asked before each lua_gc that runs finalizers */
 
 /* -- values (values.c): what Lua offers where an argument is due. All raise `where: name: ...`. --

@@ -222,14 +222,15 @@ static const tide_block *next_block(lua_State *L, reader *b, const char *where, 
     return k;
 }
 
-/* Cells of the block in use that are given at a time: strings that are made long before they are
- * wanted grow old, and only a full collection frees what is. */
-static int64_t portion(const reader *b) {
+/* Cells of the block in use that are given at a time, and the bytes of their texts: strings that
+ * are made long before they are wanted grow old, and only a full collection frees what is. */
+static int64_t portion(const reader *b, size_t *bytes) {
     enum { BYTES = 1 << 17 };
     int64_t n = 0;
-    for (size_t bytes = 0; b->given + n < b->now->cells; n++) {
-        if (bytes >= BYTES && !b->taken.kinds) break;
-        if (!b->taken.kinds) bytes += b->now->cell[b->given + n].as.text.n;
+    for (*bytes = 0; b->given + n < b->now->cells; n++) {
+        const tide_cell *c = &b->now->cell[b->given + n];
+        if (*bytes >= BYTES && !b->taken.kinds) break;
+        *bytes += c->kind == 's' ? c->as.text.n : 0;
     }
     return n;
 }
@@ -250,7 +251,9 @@ static int records_read(lua_State *L) {
         b->now = next_block(L, b, where, 10);
     }
     const tide_block *k = b->now;
-    const int64_t n = b->taken.n, cells = portion(b);
+    size_t bytes;
+    const int64_t n = b->taken.n, cells = portion(b, &bytes);
+    tideL_passing(L, b->ctx, (int64_t)bytes);
     lua_createtable(L, cells > 1 << 16 ? 1 << 16 : (int)cells, 0);
     for (int64_t i = 0; i < cells; i++) {
         const tide_cell *c = &k->cell[b->given + i];

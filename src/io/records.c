@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { PIECE = 1 << 18, ROOM = 1 << 19, MOST = 1 << 30 };
+enum { PIECE = 1 << 18, ROOM = 1 << 20, MOST = 1 << 30 };
 
 struct tide_records {
     tide_records_config c;

@@ -12,6 +12,7 @@ require "tide.data.stages.batch"
 require "tide.data.stages.cache"
 require "tide.data.stages.combine"
 require "tide.data.stages.order"
+require "tide.data.stages.map"
 require "tide.data.stages.transform"
 
 local required = check.required

@@ -42,6 +42,7 @@ M.TextIterator = Iterator
 Iterator._closes = true -- fit closes it when it ends
 
 local BATCHES = 2 -- whose ids are made ahead
+local TOGETHER, SMALL = 16, 1 << 18 -- batches whose rows are made at a time, and their bytes
 
 -- Where batches begin and end when texts of like length stand together.
 local function bucketed(self)
@@ -96,20 +97,6 @@ local function sort_into(self, limits)
   for _, n in pairs(counts) do
     self._batches = self._batches + (n + self.batch_size - 1) // self.batch_size
   end
-end
-
---- Batch i (from 1) of this pass; workers make the ids of the texts of the next ones meanwhile.
-function Iterator:get(i)
-  local at = math.tointeger(i)
-  for ahead = math.max(at or 1, 1), numbers.begins(self) and at and math.min(at + BATCHES, #self)
-    or 0 do
-    numbers.begin(self, self:_ids(ahead))
-  end
-  local x, y, w = Batches.get(self, i)
-  if at == #self then
-    numbers.close(self)
-  end
-  return x, y, w
 end
 
 --- Ends what workers make for it; it can be used again.
@@ -218,6 +205,63 @@ function Iterator:_batch(ids)
     return x, y, rows_at(self._weights, ids)
   end
   return x, y
+end
+
+-- Rows of several batches from number `at` on, where all are of one length and small: behind a step
+-- nothing of what makes them is in the caches, so that the first takes several times as long as
+-- those behind it. nil: batches are made one by one.
+local function made_together(self, at)
+  local length = self._joined.length
+  local n = length and math.min(TOGETHER, #self - at + 1,
+    SMALL // (8 * length * self.batch_size + 1)) or 0
+  if n < 2 then
+    return nil
+  end
+  local ids = {}
+  for k = at, at + n - 1 do
+    local own = self:_ids(k)
+    table.move(own, 1, #own, #ids + 1, ids)
+  end
+  return { first = at, last = at + n - 1, order = self:_order(), seed = self._seed, given = {},
+    rows = #ids, self:_batch(ids) }
+end
+
+-- Batch `at` of those, each once: a person may write into it.
+local function taken_of(self, at)
+  local ready = self._ready
+  if not ready or at < ready.first or at > ready.last or ready.given[at]
+    or ready.order ~= self:_order() or ready.seed ~= self._seed then
+    ready = made_together(self, at)
+    self._ready = ready
+    if not ready then
+      return nil
+    end
+  end
+  ready.given[at], self._touched = true, true
+  local before = (at - ready.first) * self.batch_size
+  local range = { { before + 1, math.min(before + self.batch_size, ready.rows) } }
+  local x, y, w = ready[1], ready[2], ready[3]
+  return x[range], y and y[range], w and w[range]
+end
+
+--- Batch i (from 1) of this pass; workers make the ids of the texts of the next ones meanwhile.
+function Iterator:get(i)
+  local at = math.tointeger(i)
+  if self._joined and at and at >= 1 and at <= #self then
+    local x, y, w = taken_of(self, at)
+    if x then
+      return x, y, w
+    end
+  end
+  for ahead = math.max(at or 1, 1), numbers.begins(self) and at and math.min(at + BATCHES, #self)
+    or 0 do
+    numbers.begin(self, self:_ids(ahead))
+  end
+  local x, y, w = Batches.get(self, i)
+  if at == #self then
+    numbers.close(self)
+  end
+  return x, y, w
 end
 
 function Iterator:__tostring()
