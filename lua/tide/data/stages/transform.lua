@@ -544,5 +544,5 @@ end
 
 stage.define("prefetch", { open = Prefetch })
 
-return { iterator = iterator, counted = counted, results = results, unknown = unknown, packed = packed,
-  holds = holds, nothing = nothing }
+return { iterator = iterator, counted = counted, results = results, unknown = unknown,
+  packed = packed, holds = holds, nothing = nothing }
