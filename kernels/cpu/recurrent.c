@@ -15,7 +15,9 @@
 
 enum {
     ROWS = 32,
-    FEW = 3, /* rows for which the kernel is read as it lies */
+    FEW = 3,          /* rows for which the kernel is read as it lies */
+    SHARED = 1 << 15, /* elements of a kernel from which several threads read it */
+    SLICE = 128,      /* columns that one of them does at a time */
 };
 
 typedef struct {
@@ -92,6 +94,8 @@ static inline REAL slope(int act, REAL y) {
          : f((r)->act, (r)->gate, __VA_ARGS__))
 #define ALIKE static inline __attribute__((always_inline))
 
+/* Where few rows read a kernel as it lies its columns are shared: the threads that look out for the
+ * next step keep theirs in the cache. */
 static void product(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t ars, const REAL *b,
                     int64_t brs, const REAL *packed, REAL *c, int64_t ldc, int accumulate) {
     tide_gemm g = {.m = m,
@@ -107,7 +111,15 @@ static void product(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t ars,
                    .c = c,
                    .ldc = ldc,
                    .accumulate = accumulate};
-    K(gemm)(&g);
+    if (m > FEW || n * k < SHARED || accumulate) {
+        K(gemm)(&g);
+        return;
+    }
+    TIDE_PARALLEL_FOR (n, SLICE) {
+        tide_gemm slice = g;
+        slice.n = hi - lo, slice.b = b + lo, slice.c = c + lo;
+        K(gemm)(&slice);
+    }
 }
 
 /* A kernel (k, n) that each step reads, packed once. NULL: few rows read it as it lies, or no room.
