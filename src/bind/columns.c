@@ -29,7 +29,7 @@ static int64_t whole(lua_State *L, const char *key, int64_t otherwise) {
     return v;
 }
 
-enum { SEEN = 1 << 13 }; /* texts that are remembered, a power of two */
+enum { SEEN = 1 << 15 }; /* texts that are remembered, a power of two */
 
 static unsigned mixed(const char *p, size_t n) {
     uint64_t v = n * 0x9E3779B97F4A7C15u, part = 0;

@@ -34,14 +34,65 @@ static int careful_integer(const char *p, size_t n, int64_t *out) {
     return 1;
 }
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* The number of eight digits, the first of them lowest in v, else -1. Neighbours are added up, in
+ * pairs, then pairs of pairs. */
+static inline int64_t number_of(uint64_t v) {
+    if (((v & 0xF0F0F0F0F0F0F0F0u) | ((v + 0x0606060606060606u) & 0xF0F0F0F0F0F0F0F0u) >> 4) !=
+        0x3333333333333333u)
+        return -1;
+    v -= 0x3030303030303030u;
+    v = v * 10 + (v >> 8);
+    v = (v & 0x000000FF000000FFu) * 0x000F424000000064u +
+        (v >> 16 & 0x000000FF000000FFu) * 0x0000271000000001u;
+    return (int64_t)(v >> 32);
+}
+#endif
+
+/* Eight digits at once, where there are eight: 0 to 99999999, else -1. */
+static inline int64_t eight(const char *p) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return number_of(v);
+#else
+    (void)p;
+    return -1;
+#endif
+}
+
+/* The same of 1 to 7 digits, behind zeros: read in parts that overlap, so that nothing behind them
+ * is. */
+static inline int64_t few(const char *p, size_t n) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint64_t v;
+    if (n >= 4) {
+        uint32_t lo, hi;
+        memcpy(&lo, p, 4), memcpy(&hi, p + n - 4, 4);
+        v = lo | (uint64_t)hi << 8 * (n - 4);
+    } else {
+        const unsigned char *u = (const unsigned char *)p;
+        v = u[0] | (uint64_t)u[n / 2] << 8 * (n / 2) | (uint64_t)u[n - 1] << 8 * (n - 1);
+    }
+    return number_of(v << (64 - 8 * n) | 0x3030303030303030u >> 8 * n);
+#else
+    (void)p, (void)n;
+    return -1;
+#endif
+}
+
 int tide_csv_integer(const char *p, size_t n, int64_t *out) {
     if (n == 0 || n > SAFE) return careful_integer(p, n, out);
     const char *end = p + n;
     int sign = *p == '-' ? -1 : *p == '+';
-    int64_t v = 0;
-    unsigned d = 10;
-    for (p += sign != 0; p < end && (d = (unsigned char)*p - '0') <= 9; p++) v = v * 10 + d;
-    if (d > 9) return careful_integer(end - n, n, out);
+    p += sign != 0;
+    const size_t left = (size_t)(end - p);
+    int64_t v = left == 0 || left > 7 ? -1 : few(p, left);
+    if (v < 0) {
+        unsigned d = 10;
+        for (v = 0; p < end && (d = (unsigned char)*p - '0') <= 9; p++) v = v * 10 + d;
+        if (d > 9) return careful_integer(end - n, n, out);
+    }
     *out = sign < 0 ? -v : v;
     return 1;
 }
@@ -106,26 +157,6 @@ static int by_product(uint64_t m, int q, double *out) {
     bits = (bits & ((1ull << 52) - 1)) | (uint64_t)power << 52;
     memcpy(out, &bits, sizeof *out);
     return 1;
-}
-
-/* Eight digits at once, where there are eight: 0 to 99999999, else -1. Neighbours are added up, in
- * pairs, then pairs of pairs. */
-static inline int64_t eight(const char *p) {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    uint64_t v;
-    memcpy(&v, p, 8);
-    if (((v & 0xF0F0F0F0F0F0F0F0u) | ((v + 0x0606060606060606u) & 0xF0F0F0F0F0F0F0F0u) >> 4) !=
-        0x3333333333333333u)
-        return -1;
-    v -= 0x3030303030303030u;
-    v = v * 10 + (v >> 8);
-    v = (v & 0x000000FF000000FFu) * 0x000F424000000064u +
-        (v >> 16 & 0x000000FF000000FFu) * 0x0000271000000001u;
-    return (int64_t)(v >> 32);
-#else
-    (void)p;
-    return -1;
-#endif
 }
 
 /* Reads digits on from p[i] behind those in *m; they overflow where there are more than 19. */
