@@ -129,6 +129,43 @@ describe("audio_dataset_from_directory", function()
     assert.equal(1, (select(2, model:evaluate(ds, { verbose = 0 }))))
   end)
 
+  it("leaves out and counts files that cannot be read, or names them", function()
+    local folder = expect.folder()
+    core.mkdirs(folder .. "/a")
+    local whole = tide.audio.encode(ops.sin(tide.arange(300) * 0.1), 8000)
+    for i = 1, 9 do -- of every third file the end, the beginning or all is missing
+      local bad = i % 3 == 0 and ({ whole:sub(1, 99), whole:sub(20), "" })[i // 3]
+      expect.write(("%s/a/%d.wav"):format(folder, i), bad or whole)
+    end
+    local function make(on_error, batch_size)
+      return utils.audio_dataset_from_directory(folder, { shuffle = false, verbose = false,
+        batch_size = batch_size, on_error = on_error, sampling_rate = 8000 })
+    end
+    for _, size in ipairs { 1, 4, 32 } do
+      local ds, n = make("skip", size), 0
+      for x, y in ds:iter() do
+        assert.same({ y.shape[1], 300, 1 }, x.shape:totable())
+        n = n + y.shape[1]
+      end
+      assert.equal(6, n)
+      assert.equal(3, ds.skipped)
+      local why = ds.bad_files[folder .. "/a/3.wav"]
+      assert.matches("a/3.wav: the file ends inside its samples", why, 1, true)
+      assert.is_true(ds.bad_files[folder .. "/a/9.wav"] ~= nil)
+    end
+    local ds = make("raise", 1)
+    local seen = 0
+    expect.raises("a/3.wav: the file ends inside its samples", function()
+      for _ in ds:iter() do
+        seen = seen + 1
+      end
+    end)
+    assert.equal(2, seen)
+    local left = make("skip", 1) -- a pass that is left while files are read
+    left:next()
+    left:close()
+  end)
+
   it("names what is wrong, and the file", function()
     expect.raises("ragged and output_sequence_length exclude each other", function()
       utils.audio_dataset_from_directory(mono, { ragged = true, output_sequence_length = 4,

@@ -3,6 +3,7 @@
  * Invariant: between opening a sound and closing it Lua is not called. */
 #include "../io/sound.h"
 #include "../io/io.h"
+#include "../io/workers.h"
 #include "bind.h"
 
 #include <math.h>
@@ -65,13 +66,12 @@ static int64_t frames_of(double seconds, int64_t rate, int64_t all) {
     return n < (double)all ? (int64_t)n : all;
 }
 
-/* load(path or bytes, is_bytes, where, dtype, offset, duration or nil, samples or nil) -> tensor
- * (samples, channels), rate; offset and duration in seconds */
+/* load(path or bytes, is_bytes, where, dtype, offset, duration or nil) -> tensor (samples,
+ * channels), rate; offset and duration in seconds */
 static int load(lua_State *L) {
     const char *where = luaL_checkstring(L, 3);
     const int dtype = tideL_todtype(L, 4, where);
     const double offset = luaL_optnumber(L, 5, 0), duration = luaL_optnumber(L, 6, -1);
-    const int64_t samples = luaL_optinteger(L, 7, -1);
     char what[WHAT];
     tideL_pace(L, tideL_ctx(L));
     tideL_handle *h = tideL_new(L);
@@ -80,8 +80,7 @@ static int load(lua_State *L) {
     tide_status st = tide_sound_open(&s, &w);
     if (st == TIDE_OK) {
         const int64_t first = frames_of(offset, w.rate, INT64_MAX);
-        int64_t n = duration >= 0 ? frames_of(duration, w.rate, INT64_MAX) : samples;
-        if (duration >= 0 && samples >= 0 && samples < n) n = samples;
+        const int64_t n = duration >= 0 ? frames_of(duration, w.rate, INT64_MAX) : -1;
         st = tide_sound_read(&s, &w, first, n, (tide_dtype)dtype, &h->t);
     }
     finish(&s, &w);
@@ -143,6 +142,117 @@ static int resample(lua_State *L) {
     return 1;
 }
 
+/* -- files that workers read ahead -- */
+
+typedef struct {
+    tideL_workers *workers;
+    tide_task *task;
+    int quit;
+    tide_ctx *ctx; /* its own: a message of a worker's stays there */
+    char *path;
+    int64_t length, rate, frames, channels;
+    int quality;
+    float *data;
+    tide_status st;
+} job;
+
+static void read_job(void *user, int64_t i, int worker) {
+    job *b = user;
+    const char *why;
+    tide_sound_source s = {.ctx = b->ctx, .what = b->path, .quit = &b->quit};
+    tide_sound w = {0};
+    (void)i, (void)worker;
+    if ((s.fd = tide_open_regular(b->path, &s.size, &why)) < 0) {
+        b->st = tide_fail(b->ctx, TIDE_EIO, "%s: cannot open: %s", b->path, why);
+        return;
+    }
+    b->st = tide_sound_open(&s, &w);
+    b->channels = w.channels;
+    if (b->st == TIDE_OK)
+        b->st = tide_sound_floats(&s, &w, b->length, b->rate, b->quality, &b->data, &b->frames);
+    finish(&s, &w);
+}
+
+static void settle(job *b) {
+    tide_task_free(tideL_workers_of(b->workers), b->task);
+    b->task = NULL;
+    tideL_workers_release(b->workers);
+    b->workers = NULL;
+}
+
+static void drop_job(void *p) {
+    job *b = p;
+    tide_workers *w = tideL_workers_of(b->workers);
+    if (b->task && w && !tide_workers_ours(w)) return; /* a forked child: half done, perhaps */
+    __atomic_store_n(&b->quit, 1, __ATOMIC_RELAXED);
+    settle(b);
+    tide_ctx_free(b->ctx);
+    free(b->data), free(b->path), free(b);
+}
+
+/* begin(workers, path, length or nil, rate or nil, quality) -> handle: the file's samples as
+ * float32, `length` of them as stored, at another rate */
+static int begin(lua_State *L) {
+    tideL_workers *w = tideL_toworkers(L, 1);
+    const char *path = tideL_checkpath(L, 2);
+    if (!w || !tideL_workers_of(w) || !tide_workers_ours(tideL_workers_of(w)))
+        return tideL_error(L, "sounds", "the workers are closed");
+    tideL_box *box = tideL_newbox(L, drop_job);
+    job *b = calloc(1, sizeof *b);
+    if (!b) return tideL_error(L, "sounds", "not enough memory");
+    box->p = b;
+    b->length = luaL_optinteger(L, 3, -1), b->rate = luaL_optinteger(L, 4, 0);
+    b->quality = (int)luaL_checkinteger(L, 5);
+    b->ctx = tide_ctx_new(), b->path = strdup(path);
+    if (!b->ctx || !b->path) return tideL_error(L, "sounds", "not enough memory");
+    b->workers = tideL_workers_retain(w);
+    if (!(b->task = tide_task_new(tideL_workers_of(w), 1, read_job, b)))
+        return tideL_error(L, "sounds", "not enough memory");
+    return 1;
+}
+
+/* finish(handle) -> tensor (samples, channels), or nil and why there is none */
+static int finish_job(lua_State *L) {
+    job *b = tideL_unbox(L, 1, drop_job);
+    tide_ctx *ctx = tideL_ctx(L);
+    if (!b || !b->workers) return tideL_error(L, "sounds", "was taken already");
+    tide_workers *w = tideL_workers_of(b->workers);
+    if (!w || !tide_workers_ours(w))
+        return tideL_error(L, "sounds", "its workers are closed; begin a new pass");
+    if (!tide_task_wait(w, b->task, &tide_cancel)) return tideL_raise(L, ctx, tide_go_on(ctx));
+    /* a Ctrl-C that others have heard may have stopped it */
+    while (b->st == TIDE_EINTERRUPT) {
+        const tide_status st = tide_go_on(ctx);
+        if (st != TIDE_OK) return tideL_raise(L, ctx, st);
+        read_job(b, 0, 0);
+    }
+    settle(b);
+    if (b->st != TIDE_OK) {
+        lua_pushnil(L);
+        lua_pushstring(L, tide_message(b->ctx));
+        return 2;
+    }
+    tideL_pace(L, ctx);
+    tideL_handle *h = tideL_new(L);
+    const int64_t shape[2] = {b->frames, b->channels};
+    tideL_try(L, ctx, tide_new_host(ctx, TIDE_F32, 2, shape, &h->t));
+    memcpy(tide_host_view(h->t), b->data, (size_t)(b->frames * b->channels) * sizeof *b->data);
+    free(b->data);
+    b->data = NULL;
+    tideL_send(L, h);
+    return 1;
+}
+
+/* forget(handle): tells a worker that has it in hand to stop, and waits for that */
+static int forget_job(lua_State *L) {
+    job *b = tideL_unbox(L, 1, drop_job);
+    if (b) {
+        ((tideL_box *)lua_touserdata(L, 1))->p = NULL;
+        drop_job(b);
+    }
+    return 0;
+}
+
 /* libraries() -> what libsndfile and libsamplerate say of themselves, or why they do not run */
 static int libraries(lua_State *L) {
     lua_pushstring(L, tide_sndfile_info());
@@ -151,9 +261,10 @@ static int libraries(lua_State *L) {
 }
 
 void tideL_open_sound(lua_State *L) {
-    static const luaL_Reg functions[] = {{"info", info},           {"load", load},
-                                         {"encode", encode},       {"resample", resample},
-                                         {"libraries", libraries}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"info", info},         {"load", load},           {"encode", encode},
+        {"resample", resample}, {"libraries", libraries}, {"begin", begin},
+        {"finish", finish_job}, {"forget", forget_job},   {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "sound");
 }

@@ -228,11 +228,17 @@ static tide_status open_with_library(const tide_sound_source *source, tide_sound
     if (!l) return tide_fail(source->ctx, TIDE_ENOMEM, "%s: not enough memory", source->what);
     sf_info info = {0};
     l->bytes.from = source;
+    /* what it says of a file that it refuses is one text for all threads */
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
     l->file = sf.open_virtual(&calls, SF_READ, &info, &l->bytes);
-    if (!l->file) {
+    tide_status st = l->file
+        ? TIDE_OK
+        : failed(source->ctx, source->what, TIDE_EIO, "not read by libsndfile", sf.strerror(NULL));
+    pthread_mutex_unlock(&lock);
+    if (st != TIDE_OK) {
         free(l);
-        return failed(source->ctx, source->what, TIDE_EIO, "not read by libsndfile",
-                      sf.strerror(NULL));
+        return st;
     }
     out->library = l;
     snprintf(out->format, sizeof out->format, "%s", format_name(info.format));
@@ -276,7 +282,7 @@ static tide_status gather(const tide_sound_source *s, tide_sound *w, int64_t *n,
     const int64_t step = BLOCK / w->channels > 0 ? BLOCK / w->channels : 1;
     int64_t room = 0, got = 0;
     while (got < *n) {
-        TIDE_TRY(tide_go_on(s->ctx));
+        TIDE_TRY(tide_sound_go_on(s));
         if (got >= most)
             return tide_fail(s->ctx, TIDE_EIO,
                              "%s: over %lld samples are too many at once; read parts by offset and "
@@ -337,6 +343,43 @@ tide_status tide_sound_read(const tide_sound_source *s, tide_sound *w, int64_t f
     const int64_t shape[2] = {n, w->channels};
     TIDE_TRY(tide_new_host(s->ctx, dtype, 2, shape, out));
     return tide_wav_read(s, w, first, n, dtype, tide_host_view(*out));
+}
+
+static tide_status at_rate(const tide_sound_source *, int64_t channels, int64_t from, int64_t to,
+                           int quality, float **data, int64_t *frames);
+
+tide_status tide_sound_floats(const tide_sound_source *s, tide_sound *w, int64_t length,
+                              int64_t rate, int quality, float **data, int64_t *frames) {
+    char *block = NULL;
+    int64_t n = length < 0 ? INT64_MAX : length;
+    tide_status st;
+    if (w->library) st = gather(s, w, &n, TIDE_F32, &block);
+    else {
+        n = TIDE_MIN(n, w->frames);
+        block = malloc((size_t)(n * w->channels) * sizeof **data + 1);
+        st = block ? tide_wav_read(s, w, 0, n, TIDE_F32, block)
+                   : tide_fail(s->ctx, TIDE_ENOMEM, "%s: not enough memory", s->what);
+    }
+    int64_t numbers;
+    if (st == TIDE_OK && length > n) { /* zeros behind */
+        char *longer = __builtin_mul_overflow(length, w->channels, &numbers) || numbers > MOST
+            ? NULL
+            : realloc(block, (size_t)numbers * sizeof **data);
+        if (!longer) st = tide_fail(s->ctx, TIDE_ENOMEM, "%s: not enough memory", s->what);
+        else {
+            block = longer;
+            memset(block + (size_t)(n * w->channels) * sizeof **data, 0,
+                   (size_t)((length - n) * w->channels) * sizeof **data);
+            n = length;
+        }
+    }
+    *data = (float *)(void *)block, *frames = n;
+    if (st == TIDE_OK && rate > 0 && rate != w->rate)
+        st = at_rate(s, w->channels, w->rate, rate, quality, data, frames);
+    if (st == TIDE_OK) return TIDE_OK;
+    free(*data);
+    *data = NULL;
+    return st;
 }
 
 /* -- writing -- */
@@ -406,31 +449,34 @@ tide_status tide_sound_write(tide_ctx *ctx, const char *what, const char *format
 
 /* -- other rates -- */
 
-tide_status tide_sound_resample(tide_ctx *ctx, const char *what, const tide_tensor *x, int64_t from,
-                                int64_t to, int quality, tide_tensor **out) {
-    const int64_t n = x->shape[0], channels = x->shape[1];
-    const double ratio = (double)to / (double)from;
+/* How many frames there are at another rate. */
+static tide_status count_at(const tide_sound_source *s, int64_t n, int64_t from, int64_t to,
+                            int64_t *count) {
     tide_samplerate_info();
     if (!src_runs)
-        return tide_fail(ctx, TIDE_EIO,
+        return tide_fail(s->ctx, TIDE_EIO,
                          "%s: another sampling rate needs libsamplerate, which does not run: %s; "
                          "install it (Debian: apt-get install libsamplerate0)",
-                         what, src_says);
-    if (!src.is_valid_ratio(ratio))
-        return tide_fail(ctx, TIDE_EARG,
+                         s->what, src_says);
+    if (!src.is_valid_ratio((double)to / (double)from))
+        return tide_fail(s->ctx, TIDE_EARG,
                          "%s: from %lld to %lld samples per second is more than a factor of 256",
-                         what, (long long)from, (long long)to);
+                         s->what, (long long)from, (long long)to);
     int64_t most;
     if (__builtin_mul_overflow(n, to, &most) || most > INT64_MAX - from)
-        return tide_fail(ctx, TIDE_EARG, "%s: too many samples", what);
-    const int64_t count = (most + from - 1) / from, shape[2] = {count, channels};
-    TIDE_TRY(tide_new_host(ctx, TIDE_F32, 2, shape, out));
-    const float *in = tide_host_view(x);
-    float *result = tide_host_view(*out);
+        return tide_fail(s->ctx, TIDE_EARG, "%s: too many samples", s->what);
+    *count = (most + from - 1) / from;
+    return TIDE_OK;
+}
+
+/* n frames of `in` as `count` frames of `result`. */
+static tide_status convert_rate(const tide_sound_source *s, const float *in, int64_t n,
+                                int64_t channels, double ratio, int quality, float *result,
+                                int64_t count) {
     int error = 0;
     void *state = channels <= INT32_MAX ? src.new(quality, (int)channels, &error) : NULL;
     if (!state)
-        return failed(ctx, what, TIDE_EARG, "libsamplerate failed",
+        return failed(s->ctx, s->what, TIDE_EARG, "libsamplerate failed",
                       error ? src.strerror(error) : "too many channels");
     tide_status st = TIDE_OK;
     int64_t used = 0, made = 0;
@@ -442,9 +488,9 @@ tide_status tide_sound_resample(tide_ctx *ctx, const char *what, const tide_tens
                       .out_frames = (long)(count - made < step ? count - made : step),
                       .last = n - used <= step,
                       .ratio = ratio};
-        if ((st = tide_go_on(ctx)) != TIDE_OK) break;
+        if ((st = tide_sound_go_on(s)) != TIDE_OK) break;
         if ((error = src.process(state, &d)))
-            st = failed(ctx, what, TIDE_EARG, "libsamplerate failed", src.strerror(error));
+            st = failed(s->ctx, s->what, TIDE_EARG, "libsamplerate failed", src.strerror(error));
         used += d.used, made += d.made;
         if (d.made == 0 && (d.last || d.used == 0)) break; /* no more comes */
     }
@@ -452,4 +498,32 @@ tide_status tide_sound_resample(tide_ctx *ctx, const char *what, const tide_tens
     if (st == TIDE_OK && made < count)
         memset(result + made * channels, 0, (size_t)((count - made) * channels) * 4);
     return st;
+}
+
+static tide_status at_rate(const tide_sound_source *s, int64_t channels, int64_t from, int64_t to,
+                           int quality, float **data, int64_t *frames) {
+    int64_t count, numbers;
+    TIDE_TRY(count_at(s, *frames, from, to, &count));
+    float *made = __builtin_mul_overflow(count, channels, &numbers) ||
+            numbers > INT64_MAX / (int64_t)sizeof *made - 1
+        ? NULL
+        : malloc((size_t)numbers * sizeof *made + 1);
+    if (!made) return tide_fail(s->ctx, TIDE_ENOMEM, "%s: not enough memory", s->what);
+    const tide_status st =
+        convert_rate(s, *data, *frames, channels, (double)to / (double)from, quality, made, count);
+    free(*data);
+    *data = made, *frames = count;
+    return st;
+}
+
+tide_status tide_sound_resample(tide_ctx *ctx, const char *what, const tide_tensor *x, int64_t from,
+                                int64_t to, int quality, tide_tensor **out) {
+    const tide_sound_source s = {.ctx = ctx, .what = what, .fd = -1};
+    const int64_t n = x->shape[0], channels = x->shape[1];
+    int64_t count;
+    TIDE_TRY(count_at(&s, n, from, to, &count));
+    const int64_t shape[2] = {count, channels};
+    TIDE_TRY(tide_new_host(ctx, TIDE_F32, 2, shape, out));
+    return convert_rate(&s, tide_host_view(x), n, channels, (double)to / (double)from, quality,
+                        tide_host_view(*out), count);
 }

@@ -51,7 +51,10 @@ typedef struct {
     int fd;
     const uint8_t *memory;
     int64_t size;
+    const volatile int *quit; /* set: whoever reads shall stop; NULL: nobody says so */
 } tide_sound_source;
+/* Fails where whoever reads shall stop, or Ctrl-C came. */
+tide_status tide_sound_go_on(const tide_sound_source *);
 /* Up to n bytes from `at`: how many there were, -1 where reading failed. */
 int64_t tide_sound_fetch(const tide_sound_source *, int64_t at, int64_t n, void *to);
 
@@ -90,6 +93,11 @@ void tide_sound_close(tide_sound *);
 /* A new tensor (frames, channels) of up to n frames (-1: all) from `first`. */
 tide_status tide_sound_read(const tide_sound_source *, tide_sound *, int64_t first, int64_t n,
                             tide_dtype, tide_tensor **out);
+/* The same from the first on as f32, in a block that the caller frees, at `rate` samples per second
+ * (0: as stored) and in `length` frames as stored, with zeros behind (-1: as many as there are).
+ * For any thread, with a context of its own. */
+tide_status tide_sound_floats(const tide_sound_source *, tide_sound *, int64_t length, int64_t rate,
+                              int quality, float **data, int64_t *frames);
 /* As tide_wav_write, for "wav", "flac", "ogg", "aiff", "au", "caf". `x`: (frames, channels), f32,
  * f64 or i32, contiguous on the CPU. */
 tide_status tide_sound_write(tide_ctx *, const char *what, const char *format, tide_encoding,

@@ -55,6 +55,12 @@ int64_t tide_sound_fetch(const tide_sound_source *s, int64_t at, int64_t n, void
     return got;
 }
 
+tide_status tide_sound_go_on(const tide_sound_source *s) {
+    if (s->quit && __atomic_load_n(s->quit, __ATOMIC_RELAXED))
+        return tide_fail(s->ctx, TIDE_EINTERRUPT, "stopped");
+    return tide_go_on(s->ctx);
+}
+
 /* -- little-endian numbers -- */
 
 static unsigned get16(const uint8_t *p) { return p[0] | (unsigned)p[1] << 8; }
@@ -165,7 +171,7 @@ tide_status tide_wav_open(const tide_sound_source *s, tide_sound *out, int *othe
     if (tide_sound_fetch(s, 0, 12, b) != 12) return cut(s, "its first 12 bytes");
     const int rf64 = memcmp(b, "RIFF", 4) != 0;
     for (int n = 0; !known || found < 0; n++) {
-        TIDE_TRY(tide_go_on(s->ctx));
+        TIDE_TRY(tide_sound_go_on(s));
         if (n == CHUNKS)
             return tide_fail(s->ctx, TIDE_EIO, "%s: over %d chunks come before the samples",
                              s->what, CHUNKS);
@@ -274,7 +280,7 @@ tide_status tide_wav_read(const tide_sound_source *s, const tide_sound *w, int64
     const int64_t from = w->at + first * frame, all = n * w->channels;
     for (int64_t i = 0; i < all && st == TIDE_OK; i += room) {
         const int64_t k = all - i < room ? all - i : room;
-        st = tide_go_on(s->ctx);
+        st = tide_sound_go_on(s);
         if (st != TIDE_OK) break;
         if (tide_sound_fetch(s, from + i * bytes, k * bytes, piece) != k * bytes)
             st = tide_fail(s->ctx, TIDE_EIO, "%s: cannot read its samples: %s", s->what,

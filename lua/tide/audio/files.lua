@@ -12,6 +12,7 @@ local required = check.required
 
 -- Order of libsamplerate's converters.
 local qualities = { best = 0, medium = 1, fastest = 2, hold = 3, linear = 4 }
+files.qualities = qualities
 local quality_row = { "quality", "enum", "best",
   "how other rates are made: band-limited, the last sample held, or straight lines",
   of = "best|medium|fastest|hold|linear" }
@@ -36,8 +37,6 @@ local function at_rate(where, x, from, to, quality)
   return dtype == "float32" and y or ops.cast(y, dtype)
 end
 
-files.at_rate = at_rate
-
 local rate_row = { "sample_rate", "int", nil, "samples per second; as stored by default", min = 1 }
 local load_rows = {
   rate_row,
@@ -49,21 +48,20 @@ local load_rows = {
   quality_row,
 }
 
--- Reads what load and decode read; `samples`: how many at most, in the file's own rate.
-local function read(where, source, o, always, samples)
+-- Reads what load and decode read.
+local function read(where, source, o, always)
   local bytes
   source, bytes = source_of(where, source, always)
   if o.dtype == "int32" and (o.mono or o.sample_rate) then
     errors.raise(where, "%s needs floats (dtype is int32)",
       o.mono and "mono" or "another sample_rate")
   end
-  local x, rate = sound.load(source, bytes, where, o.dtype, o.offset, o.duration, samples)
+  local x, rate = sound.load(source, bytes, where, o.dtype, o.offset, o.duration)
   if o.mono and x.shape[2] > 1 then
     x = ops.mean(x, { axis = 2, keepdims = true })
   end
   return at_rate(where, x, rate, o.sample_rate or rate, o.quality), o.sample_rate or rate
 end
-files.read = read
 
 local load_args = check.args("audio.load", {
   { "source", "any", required, "a path, or the bytes of a file" },

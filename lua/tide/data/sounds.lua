@@ -1,9 +1,13 @@
---- Data sets of the sounds below a folder: Keras' audio_dataset_from_directory.
+--- Data sets of the sounds below a folder: Keras' audio_dataset_from_directory. Worker threads
+--- read and resample the files ahead of the step.
+local ahead = require "tide.ahead"
 local check = require "tide.check"
+local core = require "tide.core"
+local elements = require "tide.data.elements"
 local errors = require "tide.errors"
 local files = require "tide.audio.files"
 local folders = require "tide.utils.folders"
-local ops = require "tide.ops"
+local stage = require "tide.data.stage"
 local texts = require "tide.data.texts"
 
 local sounds = {}
@@ -25,8 +29,103 @@ do
   rows[#rows + 1] = { "verbose", "bool", true, "say how many files were found" }
   sound_args = check.args("audio_dataset_from_directory", rows, { named = {
     { "formats", "list", nil, "endings of the files' names; .wav by default", own = true },
+    { "on_error", "enum", "raise", "what a file that cannot be read does", of = "raise|skip" },
   } })
 end
+
+-- ---- the stage: paths, and what goes with them, become sounds ----
+
+local sound = core.sound
+local MOST = 64 -- files under way
+
+local Sounds = stage.iterator "sounds"
+
+function Sounds:start()
+  self.input = stage.open(self.node._inputs[1], self.pass)
+  self.inputs = { self.input }
+  self.share, self.waiting = ahead.take(), {}
+end
+
+local function packed(first, ...)
+  if first ~= nil then
+    return elements.pack(first, ...)
+  end
+end
+
+local function begin(self, v)
+  local o, path = self.o, (elements.parts(v))
+  self.waiting[#self.waiting + 1] = { v = v, path = path,
+    job = sound.begin(self.share:workers(), path, o.length, o.rate, files.qualities.best) }
+end
+
+local function fill(self)
+  while not self.over and #self.waiting < self.o.ahead do
+    local v = packed(self.input:next())
+    self.over = v == nil
+    if v ~= nil then
+      begin(self, v)
+    end
+  end
+end
+
+local function followed(x, _, ...)
+  return x, ...
+end
+
+function Sounds:next()
+  local o = self.o
+  while true do
+    fill(self)
+    local first = self.waiting[1]
+    if not first then
+      return nil
+    end
+    local x, why = sound.finish(first.job)
+    table.remove(self.waiting, 1)
+    if x then
+      self.n = self.n + 1
+      return followed(x, elements.parts(first.v))
+    elseif o.on_error == "raise" then
+      errors.raise(o.where, "%s; on_error = \"skip\" leaves such files out and counts them", why)
+    end
+    o.bad(first.path, why)
+  end
+end
+
+Sounds.start_ahead = fill
+
+function Sounds:dtype(k)
+  return k > 1 and self.input:dtype(k) or nil
+end
+
+function Sounds:save()
+  local values = {}
+  for i, e in ipairs(self.waiting) do
+    values[i] = e.v
+  end
+  return { over = self.over or false, waiting = elements.freeze(values, #values) }
+end
+
+function Sounds:load(s)
+  self.over = s.over
+  for _, v in ipairs(elements.thaw(s.waiting)) do
+    begin(self, v)
+  end
+end
+
+function Sounds:close()
+  for _, e in ipairs(self.waiting) do
+    sound.forget(e.job)
+  end
+  self.waiting, self.over = {}, true
+  self.share:close()
+  stage.Iterator.close(self)
+end
+
+stage.define("sounds", { open = Sounds, spec = function() end,
+  cardinality = function(node)
+    return node._o.on_error == "skip" and stage.UNKNOWN or stage.cardinality(node._inputs[1])
+  end })
 
 -- The endings that are looked for.
 local function endings_of(where, formats)
@@ -48,6 +147,8 @@ end
 --- `sampling_rate` is made behind the cut to `output_sequence_length`, as Keras makes it.
 ---
 --- The result is a Dataset with the fields class_names and file_paths; subset = "both" gives two.
+--- Files that cannot be read end the pass, or, with `on_error = "skip"`, are left out and counted:
+--- fields skipped, bad_files (path -> what is wrong).
 --- Keras: keras.utils.audio_dataset_from_directory.
 ---
 ---     local train, val = tide.utils.audio_dataset_from_directory("words", {
@@ -60,13 +161,9 @@ function sounds.audio_dataset_from_directory(...)
   if o.ragged and length then
     errors.raise(where, "ragged and output_sequence_length exclude each other")
   end
-  local reading = { dtype = "float32", offset = 0, quality = "best" }
-  local function read(path)
-    local x, from = files.read(where, path, reading, false, length)
-    if length and x.shape[1] < length then
-      x = ops.pad(x, { { 0, length - x.shape[1] }, { 0, 0 } })
-    end
-    return files.at_rate(where .. ": " .. path, x, from, rate or from, "best")
+  local function read(ds, bad)
+    return ds:_with("sounds", { where = where, length = length, rate = rate, bad = bad,
+      on_error = o.on_error, ahead = math.min(MOST, 2 * (o.batch_size or 16)) })
   end
   return texts.of_folders(o, endings_of(where, o.formats), read, function(ds)
     if not o.ragged then

@@ -24,8 +24,9 @@ local function targets(labels, mode, classes)
   return core.tensor(rows)
 end
 
---- The elements of files below a folder: what `read(path)` gives of each, and its target where
---- there are labels. `batch(ds)` makes batches of the Dataset of all.
+--- The elements of files below a folder: `read(ds, bad)` makes them of a Dataset of paths, and of
+--- targets where there are labels, and calls `bad(path, why)` where it leaves a file out;
+--- `batch(ds)` makes batches of them.
 --- @param o table checked arguments with those of tide.utils.folders
 --- @param endings table of the files' names
 --- @return Dataset, Dataset|nil two for subset = "both"
@@ -49,10 +50,12 @@ function texts.of_folders(o, endings, read, batch, what, where)
     if shuffle then
       ds = ds:shuffle(o.batch_size and #full or 1024, { seed = o.seed })
     end
-    ds = ds:map(function(path, ...)
-      return read(path), ...
+    local made
+    ds = read(ds, function(file, why)
+      made.skipped, made.bad_files[file] = made.skipped + 1, why
     end)
     ds = o.batch_size and batch(ds) or ds
+    made, ds.skipped, ds.bad_files = ds, 0, {}
     ds.class_names, ds.file_paths = names, full
     return ds
   end, ("%s found in %s (%s)"):format(what, o.directory, table.concat(endings, ", ")), where)
@@ -87,8 +90,10 @@ function texts.text_dataset_from_directory(...)
   local where = "text_dataset_from_directory"
   local o = text_args:call(...)
   local most = o.max_length
-  return texts.of_folders(o, { ".txt" }, function(path)
-    return most and core.read_file(path, math.maxinteger, most) or core.read_file(path, MOST)
+  return texts.of_folders(o, { ".txt" }, function(ds)
+    return ds:map(function(path, ...)
+      return most and core.read_file(path, math.maxinteger, most) or core.read_file(path, MOST), ...
+    end)
   end, function(ds)
     return ds:batch(o.batch_size)
   end, "texts", where)
