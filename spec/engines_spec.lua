@@ -310,7 +310,8 @@ describe("short rows", function()
 end)
 
 -- 3x3 windows of stride 1 on many channels: float32 may go by Winograd's algorithm, float64 never
--- does.
+-- does. F(4x4) has about twice the errors of the plain sum, whose largest are 0.5 to 1.5e-6 of the
+-- largest element here.
 describe("wide 3x3 convolutions in float32", function()
   local function explicit(top, bottom, left, right)
     return { padding = "explicit", pads = { { top, bottom }, { left, right } } }
@@ -348,10 +349,27 @@ describe("wide 3x3 convolutions in float32", function()
     it("agree with float64: " .. label, function()
       for _, act in ipairs { "linear", "relu", "tanh" } do
         case[3].activation = act
-        check(case, case[3], act == "tanh" and 1e-5 or 2e-6)
+        check(case, case[3], act == "tanh" and 2e-5 or 3e-6)
       end
     end)
   end
+
+  it("are off by no more than three times what the plain sum is", function()
+    for _, c in ipairs {
+      { { 4, 21, 22, 32 }, 48 }, { { 4, 32, 32, 16 }, 16 }, { { 8, 8, 8, 64 }, 64 },
+    } do
+      local x, k = numbers(c[1], 1), numbers({ 3, 3, c[1][4], c[2] }, 2)
+      local want = ops.conv(ops.cast(x, "float64"), ops.cast(k, "float64"), { padding = "same" })
+      local edge = { 1, 1 }
+      local plain = ops.pad(k, { edge, edge, { 0, 0 }, { 0, 0 } }) -- 5x5, which no Winograd serves
+      local function off(y)
+        local d = ops.cast(y, "float64") - want
+        return ops.sqrt(ops.mean(d * d)):item()
+      end
+      local sum = off(ops.conv(x, plain, { padding = "same" }))
+      assert.is_true(off(ops.conv(x, k, { padding = "same" })) < 3 * sum)
+    end
+  end)
 
   it("follow their weights when these change in place", function()
     local input, k = numbers({ 1, 11, 11, 16 }, 1), numbers({ 3, 3, 16, 16 }, 2)
@@ -367,9 +385,9 @@ describe("wide 3x3 convolutions in float32", function()
   it("have equal bits for one thread and two", function()
     local case, threads = { { 5, 21, 22, 32 }, { 3, 3, 32, 48 } }, core.get_threads()
     core.set_threads(1)
-    local one = check(case, { padding = "same" }, 2e-6)
+    local one = check(case, { padding = "same" }, 3e-6)
     core.set_threads(2)
-    local two = check(case, { padding = "same" }, 2e-6)
+    local two = check(case, { padding = "same" }, 3e-6)
     core.set_threads(threads)
     for i, x in ipairs(one) do
       assert.is_true(x:tobytes() == two[i]:tobytes(), "part " .. i)

@@ -1,12 +1,17 @@
-/* 3x3 convolutions of stride 1 by Winograd's minimal filtering F(2x2, 3x3) (Lavin and Gray 2016):
- * 16 products give the four results of a tile where the plain sum needs 36.
+/* 3x3 convolutions of stride 1 by Winograd's minimal filtering (Lavin and Gray 2016): F(2x2, 3x3),
+ * where 16 products give the four results of a tile for which the plain sum needs 36, and
+ * F(4x4, 3x3), where 36 give the sixteen that need 144, for results of images and gradients of x;
+ * for those of the kernel F(2x2, 3x3) alone.
  *
  *   y = A' [ (G w G') * (B' x B) ] A    for each 4x4 tile of x, * elementwise and summed over
  * channels dw = G' [ sum over tiles (B' x B) * (A dy A') ] G so each is 16 matrix products between
  * small transforms. Tiles are numbered (image, row, column) and go block by block through buffers
- * that stay in the second-level cache. Only halves and sums occur in the transforms: results differ
- * from the plain sum by a few roundings of the largest values under a tile. Blocks and the pieces
- * of dw depend on sizes alone, so results have equal bits for any number of threads. */
+ * that stay in the second-level cache. In F(2x2) only halves and sums occur in the transforms:
+ * results differ from the plain sum by a few roundings of the largest values under a tile. F(4x4)
+ * interpolates at 0, +-11/16, +-3/2: with these errors are about twice those of the plain sum,
+ * where the usual +-1 and +-2 make them 3 to 8 times as large. Blocks and the pieces of dw depend
+ * on sizes alone, so results have equal bits for any number of threads.
+ */
 #include "winograd.h"
 
 #include "../keep.h"
@@ -19,7 +24,8 @@ enum {
     VL = 8,
     MR = 6, /* rows of a product's register tile: 12 accumulators, 2 loads, 1 broadcast */
     BLOCK_BYTES = 192 << 10,
-    PIECES = 16, /* partial sums of dw */
+    PLANE = 64 * 64, /* elements of a plane of the kernel up to which F(4x4) pays */
+    PIECES = 16,     /* partial sums of dw */
     PIECE_TILES = 256,
     PIECE_ELEMENTS = 1 << 22,
     GAP = 16, /* keeps the 16 planes of a block apart in the cache's sets */
@@ -36,13 +42,22 @@ typedef struct {
 typedef struct {
     int64_t tiles, across, per; /* in all, in a row, in an image */
     int64_t block;              /* tiles at once */
+    int edge, planes;           /* results along a side of a tile, products of one */
 } tiling;
 
-static tiling tiling_of(const tide_geometry *g, int64_t h, int64_t w) {
-    tiling t = {.across = (w + 1) / 2};
-    t.per = t.across * ((h + 1) / 2);
+/* Tiles of 4x4 results where they leave less work, and the kernel's planes stay in the cache. */
+static int edge_of(const tide_geometry *g, int64_t h, int64_t w) {
+    const int64_t small = (h + 1) / 2 * ((w + 1) / 2) * 16,
+                  large = (h + 3) / 4 * ((w + 3) / 4) * 36;
+    return g->c * g->f <= PLANE && large * 8 <= small * 7 ? 4 : 2;
+}
+
+static tiling tiling_of(const tide_geometry *g, int64_t h, int64_t w, int edge) {
+    tiling t = {.across = (w + edge - 1) / edge, .edge = edge, .planes = (edge + 2) * (edge + 2)};
+    t.per = t.across * ((h + edge - 1) / edge);
     t.tiles = g->n * t.per;
-    t.block = TIDE_MAX(24, BLOCK_BYTES / (16 * (int64_t)sizeof(REAL) * (g->c + g->f))) / MR * MR;
+    const int64_t fit = BLOCK_BYTES / (t.planes * (int64_t)sizeof(REAL) * (g->c + g->f));
+    t.block = TIDE_MAX(24, fit) / MR * MR;
     t.block = TIDE_MIN(t.block, TIDE_CEIL_DIV(t.tiles, 2 * MR) * MR); /* two threads share few */
     return t;
 }
@@ -185,25 +200,141 @@ INLINE void kernel_planes(const vec *w, int turned, REAL *to, int64_t step) {
     }
 }
 
+/* -- the transforms of F(4x4, 3x3) -- */
+
+#define PA ((REAL)0.6875) /* the points: 0, PA, -PA, PB, -PB and infinity */
+#define PB ((REAL)1.5)
+
+/* B' d of six elements. */
+INLINE void six_of(const vec *d, vec *to) {
+    const REAL a2 = PA * PA, b2 = PB * PB;
+    const vec e = d[4] - b2 * d[2], f = PA * (d[3] - b2 * d[1]), g = d[4] - a2 * d[2],
+              h = PB * (d[3] - a2 * d[1]);
+    to[0] = a2 * b2 * d[0] - (a2 + b2) * d[2] + d[4];
+    to[1] = e + f, to[2] = e - f, to[3] = g + h, to[4] = g - h;
+    to[5] = a2 * b2 * d[1] - (a2 + b2) * d[3] + d[5];
+}
+/* A' m of six elements. */
+INLINE void four_of(const vec *m, vec *to) {
+    const vec s = m[1] + m[2], d = m[1] - m[2], t = m[3] + m[4], e = m[3] - m[4];
+    to[0] = m[0] + s + t, to[1] = PA * d + PB * e;
+    to[2] = (PA * PA) * s + (PB * PB) * t;
+    to[3] = (PA * PA * PA) * d + (PB * PB * PB) * e + m[5];
+}
+/* G w of three elements. */
+INLINE void six_of_kernel(vec w0, vec w1, vec w2, vec *to) {
+    const REAL a2 = PA * PA, b2 = PB * PB, na = 1 / (2 * a2 * (a2 - b2)),
+               nb = 1 / (2 * b2 * (b2 - a2));
+    const vec e = na * (w0 + a2 * w2), f = (na * PA) * w1, g = nb * (w0 + b2 * w2),
+              h = (nb * PB) * w1;
+    to[0] = w0 * (1 / (a2 * b2)), to[1] = e + f, to[2] = e - f, to[3] = g + h, to[4] = g - h,
+    to[5] = w2;
+}
+
+/* B' d B of the 6x6 tiles [t0, t1) of x, as gather(). */
+static void gather6(const tiling *t, const side *s, const REAL *x, int64_t t0, int64_t t1,
+                    const REAL *zeros, REAL *to, int64_t step) {
+    const int64_t C = s->c;
+    for (int64_t k = t0; k < t1;) {
+        const run r = run_at(t, k, t1);
+        for (int64_t l = 0; l < C; l += VL) {
+            const REAL *rows[6];
+            int64_t steps[6];
+            for (int i = 0; i < 6; i++) {
+                const int64_t y = 4 * r.i - s->top + i;
+                const int in = y >= 0 && y < s->h;
+                rows[i] = in ? x + (r.n * s->h + y) * s->w * C + l : zeros;
+                steps[i] = in ? C : 0;
+            }
+            vec columns[6][6];
+            REAL *o = to + l;
+            for (int64_t j = 0; j < r.count; j++, o += C) {
+                const int64_t first = 4 * (r.j + j) - s->left;
+                const int known = j > 0 ? 2 : 0; /* neighbours share two columns */
+                for (int c = 0; c < known; c++)
+                    for (int i = 0; i < 6; i++) columns[c][i] = columns[c + 4][i];
+                for (int c = known; c < 6; c++) {
+                    const int64_t at = first + c;
+                    vec d[6];
+                    for (int i = 0; i < 6; i++)
+                        d[i] = at >= 0 && at < s->w ? AT(rows[i] + at * steps[i]) : (vec){0};
+                    six_of(d, columns[c]);
+                }
+                for (int i = 0; i < 6; i++) {
+                    const vec d[6] = {columns[0][i], columns[1][i], columns[2][i],
+                                      columns[3][i], columns[4][i], columns[5][i]};
+                    vec v[6];
+                    six_of(d, v);
+                    for (int c = 0; c < 6; c++) PUT(o + (6 * i + c) * step) = v[c];
+                }
+            }
+        }
+        k += r.count, to += r.count * C;
+    }
+}
+
+/* A' m A, then bias and relu, of 4x4 tiles, as results(). */
+static void results4(const tiling *t, const side *s, const REAL *from, int64_t step, int64_t t0,
+                     int64_t t1, const REAL *bias, int relu, REAL *y) {
+    run r = {0};
+    for (int64_t k = t0; k < t1; k++, r.j++, r.count--, from += s->c) {
+        if (r.count == 0) r = run_at(t, k, t1);
+        REAL *first = y + ((r.n * s->h + 4 * r.i) * s->w + 4 * r.j) * s->c;
+        const int64_t right = TIDE_MIN(4, s->w - 4 * r.j), below = TIDE_MIN(4, s->h - 4 * r.i);
+        for (int64_t l = 0; l < s->c; l += VL) {
+            vec columns[6][4];
+            for (int q = 0; q < 6; q++) {
+                vec m[6];
+                for (int i = 0; i < 6; i++) m[i] = AT(from + (6 * i + q) * step + l);
+                four_of(m, columns[q]);
+            }
+            const vec add = bias ? AT(bias + l) : (vec){0};
+            for (int64_t a = 0; a < below; a++) {
+                const vec m[6] = {columns[0][a], columns[1][a], columns[2][a],
+                                  columns[3][a], columns[4][a], columns[5][a]};
+                vec v[4];
+                four_of(m, v);
+                for (int64_t b = 0; b < right; b++) {
+                    const vec u = v[b] + add;
+                    PUT(first + (a * s->w + b) * s->c + l) = relu ? not_negative(u) : u;
+                }
+            }
+        }
+    }
+}
+
+/* G w G' of eight channels' kernels, taps in order. */
+INLINE void kernel_planes6(const vec *w, REAL *to, int64_t step) {
+    vec columns[3][6];
+    for (int j = 0; j < 3; j++) six_of_kernel(w[j], w[3 + j], w[6 + j], columns[j]);
+    for (int i = 0; i < 6; i++) {
+        vec v[6];
+        six_of_kernel(columns[0][i], columns[1][i], columns[2][i], v);
+        for (int j = 0; j < 6; j++) PUT(to + (6 * i + j) * step) = v[j];
+    }
+}
+
 /* Planes (C, F), or with `turned` (F, C). */
-static void kernels(const tide_geometry *g, const REAL *w, int turned, REAL *to) {
+static void kernels(const tide_geometry *g, int edge, const REAL *w, int turned, REAL *to) {
     const int64_t C = g->c, F = g->f, size = C * F;
     TIDE_PARALLEL_FOR (C / VL, TIDE_MAX(1, 2048 / F)) {
         for (int64_t c = lo * VL; c < hi * VL; c++)
             for (int64_t f = 0; f < F && !turned; f += VL) {
                 vec k[9];
                 for (int i = 0; i < 9; i++) k[i] = AT(w + i * size + c * F + f);
-                kernel_planes(k, 0, to + c * F + f, size);
+                if (edge == 4) kernel_planes6(k, to + c * F + f, size);
+                else kernel_planes(k, 0, to + c * F + f, size);
             }
         for (int64_t c = lo * VL; c < hi * VL && turned; c += VL)
             for (int64_t f = 0; f < F; f++) {
                 vec k[9];
                 for (int i = 0; i < 9; i++) {
                     const REAL *p = w + i * size + c * F + f;
-                    k[i] = (vec){p[0],     p[F],     p[2 * F], p[3 * F],
-                                 p[4 * F], p[5 * F], p[6 * F], p[7 * F]};
+                    k[edge == 4 ? 8 - i : i] = (vec){p[0],     p[F],     p[2 * F], p[3 * F],
+                                                     p[4 * F], p[5 * F], p[6 * F], p[7 * F]};
                 }
-                kernel_planes(k, 1, to + f * C + c, size);
+                if (edge == 4) kernel_planes6(k, to + f * C + c, size);
+                else kernel_planes(k, 1, to + f * C + c, size);
             }
     }
 }
@@ -315,36 +446,37 @@ static void add_products(int64_t t, const REAL *a, int64_t k, const REAL *b, int
 static tide_status convolve(tide_device *dev, const tide_geometry *g, const side *in,
                             const side *out, const REAL *x, const REAL *u, const REAL *w,
                             int turned, const REAL *bias, int relu, REAL *y) {
-    const tiling t = tiling_of(g, out->h, out->w);
+    const tiling t = tiling_of(g, out->h, out->w, edge_of(g, out->h, out->w));
     const int64_t size = g->c * g->f, vstep = t.block * in->c + GAP, mstep = t.block * out->c + GAP;
     REAL *zeros = tide_scratch(dev, (size_t)in->c * sizeof *zeros),
-         *made = u ? NULL : tide_scratch(dev, (size_t)(16 * size) * sizeof *made);
+         *made = u ? NULL : tide_scratch(dev, (size_t)(t.planes * size) * sizeof *made);
     tide_lanes lanes;
     if (!zeros || (!u && !made)) return TIDE_ENOMEM;
-    TIDE_DO(tide_lanes_new(dev, t.tiles, t.block, (size_t)(16 * (vstep + mstep)) * sizeof(REAL),
-                           &lanes));
+    TIDE_DO(tide_lanes_new(dev, t.tiles, t.block,
+                           (size_t)(t.planes * (vstep + mstep)) * sizeof(REAL), &lanes));
     memset(zeros, 0, (size_t)in->c * sizeof(REAL));
-    if (!u) kernels(g, w, turned, made), u = made;
+    if (!u) kernels(g, t.edge, w, turned, made), u = made;
     TIDE_PARALLEL_FOR (t.tiles, t.block) {
-        REAL *v = tide_lane(&lanes, share_->slot), *m = v + 16 * vstep;
+        REAL *v = tide_lane(&lanes, share_->slot), *m = v + t.planes * vstep;
         const int64_t rows = TIDE_CEIL_DIV(hi - lo, MR) * MR;
-        gather(&t, in, x, lo, hi, zeros, v, vstep);
-        for (int i = 0; i < 16; i++)
+        (t.edge == 4 ? gather6 : gather)(&t, in, x, lo, hi, zeros, v, vstep);
+        for (int i = 0; i < t.planes; i++)
             product(rows, in->c, out->c, v + i * vstep, u + i * size, m + i * mstep);
-        results(&t, out, m, mstep, lo, hi, bias, relu, y);
+        (t.edge == 4 ? results4 : results)(&t, out, m, mstep, lo, hi, bias, relu, y);
     }
     return TIDE_OK;
 }
 
 tide_status K(winograd)(tide_device *dev, const tide_geometry *g, const REAL *x, const tide_buf *w,
                         const REAL *bias, int relu, REAL *y) {
-    static const char form[] = "winograd f32";
+    static const char forms[2][16] = {"winograd 2x2", "winograd 4x4"};
     const side in = {g->in[1], g->in[2], g->c, g->lo[1], g->lo[2]},
                out = {g->out[1], g->out[2], g->f, 0, 0};
-    tide_kept *kept =
-        tide_keep(dev, w, form, sizeof form, (size_t)(16 * g->c * g->f) * sizeof(REAL));
+    const int edge = edge_of(g, out.h, out.w), planes = (edge + 2) * (edge + 2);
+    tide_kept *kept = tide_keep(dev, w, forms[edge == 4], sizeof forms[0],
+                                (size_t)(planes * g->c * g->f) * sizeof(REAL));
     if (kept && kept->version != w->version) {
-        kernels(g, w->p, 0, kept->data);
+        kernels(g, edge, w->p, 0, kept->data);
         if (!tide_stopped()) kept->version = w->version;
     }
     const REAL *u = kept ? kept->data : NULL;
@@ -390,7 +522,7 @@ tide_status K(winograd_grad_kernel)(tide_device *dev, const tide_geometry *g, co
                                     const REAL *dy, REAL *dw) {
     const side in = {g->in[1], g->in[2], g->c, g->lo[1], g->lo[2]},
                out = {g->out[1], g->out[2], g->f, 0, 0};
-    const tiling t = tiling_of(g, out.h, out.w);
+    const tiling t = tiling_of(g, out.h, out.w, 2);
     const int64_t size = g->c * g->f, vstep = t.block * in.c + GAP, dstep = t.block * out.c + GAP;
     int64_t pieces = TIDE_MIN(PIECES, PIECE_ELEMENTS / (16 * size)),
             piece = TIDE_MAX(PIECE_TILES, TIDE_CEIL_DIV(t.tiles, pieces));
