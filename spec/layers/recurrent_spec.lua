@@ -352,3 +352,21 @@ describe("the op of whole sequences", function()
     expect.raises("no op computes the whole sequence", layer, x, { training = true })
   end)
 end)
+
+describe("a wide recurrent layer over a few samples", function()
+  local threads = core.get_threads()
+  after_each(function()
+    core.set_threads(threads)
+  end)
+  for _, name in ipairs { "SimpleRNN", "LSTM", "GRU" } do
+    it("gives one and two threads the same bits, and what more samples give: " .. name, function()
+      tide.seed(4)
+      local layer, x = L[name] { 250 }, tide.random.normal { 5, 7, 20 }
+      core.set_threads(1)
+      local all, alone = layer(x), layer(x[{ { 1, 2 } }])
+      near("of more", alone, all[{ { 1, 2 } }]:ravel():tolist(), 1e-5, 1e-5)
+      core.set_threads(2)
+      assert.are.same(alone:tolist(), layer(x[{ { 1, 2 } }]):tolist())
+    end)
+  end
+end)
