@@ -130,7 +130,7 @@ TIDE_KERNEL(sparse_cross_entropy_grad_) { /* dy, output, target, stat, weight */
         if (at->from_logits && a.inner == 1) {
             for (int64_t r = lo; r < hi; r++) less_lse(a.n, x + r * a.n, stat[r], dx + r * a.n);
             REAL *const own = dx + lo * a.n;
-            TIDE_SIMD_IN_BLOCKS(i, (hi - lo) * a.n, ) own[i] = T_EXP(own[i]);
+            exp_less((hi - lo) * a.n, own, 0, own);
         }
         for (int64_t r = lo; r < hi; r++) {
             const int64_t raw = tide_label_at(&c->in[2], r),
@@ -202,7 +202,7 @@ TIDE_KERNEL(cross_entropy_grad_) { /* dy, output, target, stat */
         if (at->from_logits && a.inner == 1) {
             for (int64_t r = lo; r < hi; r++) less_lse(a.n, x + r * a.n, stat[r], dx + r * a.n);
             REAL *const own = dx + lo * a.n;
-            TIDE_SIMD_IN_BLOCKS(i, (hi - lo) * a.n, ) own[i] = T_EXP(own[i]);
+            exp_less((hi - lo) * a.n, own, 0, own);
         }
         for (int64_t r = lo; r < hi; r++) {
             const int64_t base = element(a, r), step = a.inner;

@@ -29,6 +29,26 @@ static inline int64_t tile_width(rows a, int64_t t) {
 }
 
 #ifdef REAL
+/* y = exp(x - base); y may be x. libm's exp of vectors takes what a mask hides (-inf, -1e9) number
+ * by number. */
+static inline void exp_less(int64_t n, const REAL *x, REAL base, REAL *y) {
+    TIDE_BLOCKS_(n) {
+#ifdef TIDE_EIGHTS
+        int64_t i = from_;
+        for (; i + 8 <= to_; i += 8) tide_f8_store(y + i, tide_exp8(tide_f8_load(x + i) - base));
+        if (i < to_) {
+            REAL last[8] = {0};
+            const size_t rest = (size_t)(to_ - i) * sizeof *last;
+            memcpy(last, x + i, rest);
+            tide_f8_store(last, tide_exp8(tide_f8_load(last) - base));
+            memcpy(y + i, last, rest);
+        }
+#else
+#pragma omp simd
+        for (int64_t i = from_; i < to_; i++) y[i] = T_EXP(x[i] - base);
+#endif
+    }
+}
 /* The largest element, NaN if there is one; 0 where every element is -inf, so that log(sum(exp)) is
  * -inf. */
 static inline REAL row_max(int64_t n, const REAL *x) {
@@ -63,8 +83,7 @@ static inline void rows_lse(int64_t n, int64_t lo, int64_t hi, const REAL *x, RE
             double total = 0;
             for (int64_t i0 = 0; i0 < n && tide_look_at(i0); i0 += PIECE) {
                 const int64_t w = TIDE_MIN(PIECE, n - i0);
-#pragma omp simd
-                for (int64_t i = 0; i < w; i++) e[i] = T_EXP(xr[i0 + i] - top);
+                exp_less(w, xr + i0, top, e);
                 total += (double)row_total(w, e);
             }
             z[r0] = (REAL)log(total);
@@ -74,8 +93,7 @@ static inline void rows_lse(int64_t n, int64_t lo, int64_t hi, const REAL *x, RE
             const REAL *xr = x + r * n, top = m[r] = row_max(n, xr);
             for (int64_t i = 0; i < n; i++) e[(r - r0) * n + i] = xr[i] - top;
         }
-#pragma omp simd
-        for (int64_t i = 0; i < (r1 - r0) * n; i++) e[i] = T_EXP(e[i]);
+        exp_less((r1 - r0) * n, e, 0, e);
         for (int64_t r = r0; r < r1; r++) z[r] = T_LOG(row_total(n, e + (r - r0) * n));
     }
 }

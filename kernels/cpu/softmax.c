@@ -9,7 +9,7 @@
 /* One row that is longer than what is computed between two looks at Ctrl-C. */
 static void long_row(int64_t n, const REAL *x, REAL *y) {
     const REAL m = row_max(n, x);
-    TIDE_SIMD_IN_BLOCKS(i, n, ) y[i] = T_EXP(x[i] - m);
+    exp_less(n, x, m, y);
     const REAL f = 1 / row_total(n, y);
     TIDE_IN_BLOCKS(i, n) y[i] *= f;
 }
@@ -30,8 +30,7 @@ TIDE_KERNEL(softmax_) {
                     const REAL *xr = x + r * a.n, m = row_max(a.n, xr);
                     for (int64_t i = 0; i < a.n; i++) y[r * a.n + i] = xr[i] - m;
                 }
-#pragma omp simd
-                for (int64_t i = r0 * a.n; i < r1 * a.n; i++) y[i] = T_EXP(y[i]);
+                exp_less((r1 - r0) * a.n, y + r0 * a.n, 0, y + r0 * a.n);
                 for (int64_t r = r0; r < r1; r++) {
                     REAL *yr = y + r * a.n, f = 1 / row_total(a.n, yr);
                     for (int64_t i = 0; i < a.n; i++) yr[i] *= f;
