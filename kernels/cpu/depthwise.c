@@ -160,8 +160,23 @@ static void line(const tide_axis *l, walk *t, channels c, const REAL *x, const R
 }
 
 static int64_t volume(const int64_t *e) { return e[0] * e[1] * e[2]; }
-static int64_t grain_of(const tide_geometry *g, int64_t each) { /* lines of `each` positions */
-    return TIDE_MAX(1, 131072 / TIDE_MAX(1, each * g->f * volume(g->k)));
+
+/* Lines are cut into parts, of which a thread takes some at once. */
+typedef struct {
+    int64_t count, parts, grain; /* positions of a part, parts of a line, parts at once */
+} cuts;
+static cuts cuts_of(const tide_geometry *g, int64_t positions) {
+    const int64_t work = 131072, each = TIDE_MAX(1, g->f * volume(g->k));
+    cuts c = {.count = TIDE_MAX(16 * MANY, work / each)};
+    c.parts = TIDE_MAX(1, TIDE_CEIL_DIV(positions, c.count));
+    c.count = TIDE_CEIL_DIV(positions, c.parts);
+    c.grain = TIDE_MAX(1, work / TIDE_MAX(1, c.count * each));
+    return c;
+}
+/* The axis from position `first` on. */
+static tide_axis from_there(tide_axis a, int64_t first) {
+    a.at += first * a.hop;
+    return a;
 }
 
 void K(depthwise)(const tide_geometry *g, const REAL *x, const REAL *w, const REAL *bias, int act,
@@ -171,8 +186,12 @@ void K(depthwise)(const tide_geometry *g, const REAL *x, const REAL *w, const RE
     clip bounds;
     const int clips = clip_of(act, &bounds);
     const tide_axis l[3] = {tide_axis_of(g, 0), tide_axis_of(g, 1), tide_axis_of(g, 2)};
-    TIDE_PARALLEL_FOR (g->n * g->out[0] * g->out[1], grain_of(g, g->out[2])) {
-        for (int64_t r = lo; r < hi; r++) {
+    const cuts cut = cuts_of(g, g->out[2]);
+    TIDE_PARALLEL_FOR (g->n * g->out[0] * g->out[1] * cut.parts, cut.grain) {
+        for (int64_t i = lo; i < hi; i++) {
+            const int64_t r = i / cut.parts, first = i % cut.parts * cut.count,
+                          count = TIDE_MIN(cut.count, g->out[2] - first);
+            const tide_axis across = from_there(l[2], first);
             const int64_t o[2] = {r / g->out[1] % g->out[0], r % g->out[1]},
                           n = r / g->out[1] / g->out[0];
             int64_t from[2], to[2], at[2];
@@ -185,11 +204,12 @@ void K(depthwise)(const tide_geometry *g, const REAL *x, const REAL *w, const RE
                       {g->k[1] * g->k[2] * F, g->k[2] * F, F},
                       deep ? bias : NULL,
                       bounds};
-            REAL *to_line = y + r * g->out[2] * F;
-            line(&l[2], &t, (channels){C, F}, x + ((n * g->in[0] + at[0]) * g->in[1] + at[1]) * row,
-                 w + (from[0] * g->k[1] + from[1]) * g->k[2] * F, g->out[2], to_line, F);
+            REAL *to_line = y + (r * g->out[2] + first) * F;
+            line(&across, &t, (channels){C, F},
+                 x + ((n * g->in[0] + at[0]) * g->in[1] + at[1]) * row,
+                 w + (from[0] * g->k[1] + from[1]) * g->k[2] * F, count, to_line, F);
             if (deep ? !clips : bias || act != TIDE_ACTIVATION_linear)
-                K(bias_act_rows)(0, g->out[2], F, to_line, F, deep ? NULL : bias, act);
+                K(bias_act_rows)(0, count, F, to_line, F, deep ? NULL : bias, act);
         }
     }
 }
@@ -197,8 +217,10 @@ void K(depthwise)(const tide_geometry *g, const REAL *x, const REAL *w, const RE
 void K(depthwise_grad_x)(const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
     const int64_t C = g->c, F = g->f, row = g->out[2] * F, s = g->stride[2];
     const int64_t tap[3] = {g->k[1] * g->k[2] * F, g->k[2] * F, F};
-    TIDE_PARALLEL_FOR (g->n * g->in[0] * g->in[1], grain_of(g, g->in[2])) {
-        for (int64_t r = lo; r < hi; r++) {
+    const cuts cut = cuts_of(g, TIDE_CEIL_DIV(g->in[2], s));
+    TIDE_PARALLEL_FOR (g->n * g->in[0] * g->in[1] * cut.parts, cut.grain) {
+        for (int64_t k = lo; k < hi; k++) {
+            const int64_t r = k / cut.parts, begin = k % cut.parts * cut.count;
             const int64_t i[2] = {r / g->in[1] % g->in[0], r % g->in[1]},
                           n = r / g->in[1] / g->in[0];
             int64_t at[2];
@@ -216,10 +238,11 @@ void K(depthwise_grad_x)(const tide_geometry *g, const REAL *dy, const REAL *w, 
             const REAL *from = dy + ((n * g->out[0] + at[0]) * g->out[1] + at[1]) * row;
             REAL *to = dx + r * g->in[2] * C;
             for (int64_t j = 0; j < TIDE_MIN(s, g->in[2]); j++) {
-                const tide_axis a = tide_axis_back(g, 2, j);
+                const tide_axis a = from_there(tide_axis_back(g, 2, j), begin);
                 t.x[2] = a.leap * F, t.w[2] = a.step * F;
                 line(&a, &t, (channels){F, C}, from, first + a.tap * F,
-                     TIDE_CEIL_DIV(g->in[2] - j, s), to + j * C, s * C);
+                     TIDE_MIN(cut.count, TIDE_CEIL_DIV(g->in[2] - j, s) - begin),
+                     to + (j + begin * s) * C, s * C);
             }
         }
     }
@@ -313,17 +336,22 @@ static void any_products(const tide_axis *l, int64_t count, int64_t C, int64_t F
 tide_status K(depthwise_grad_kernel)(tide_device *dev, const tide_geometry *g, const REAL *x,
                                      const REAL *dy, REAL *dw) {
     const int64_t C = g->c, F = g->f, row = g->in[2] * C, size = volume(g->k) * F,
-                  lines = g->n * g->out[0] * g->out[1],
-                  piece = TIDE_MAX(TIDE_CEIL_DIV(PIECE, TIDE_MAX(1, g->out[2])),
-                                   TIDE_CEIL_DIV(lines, PIECES)),
-                  pieces = TIDE_CEIL_DIV(lines, piece);
+                  lines = g->n * g->out[0] * g->out[1];
+    const cuts cut = cuts_of(g, g->out[2]);
+    const int64_t all = lines * cut.parts,
+                  piece = TIDE_MAX(TIDE_CEIL_DIV(PIECE, TIDE_MAX(1, cut.count)),
+                                   TIDE_CEIL_DIV(all, PIECES)),
+                  pieces = TIDE_CEIL_DIV(all, piece);
     const tide_axis l[3] = {tide_axis_of(g, 0), tide_axis_of(g, 1), tide_axis_of(g, 2)};
     REAL *work = tide_scratch(dev, (size_t)(pieces * size) * sizeof *work);
     if (!work) return TIDE_ENOMEM;
-    TIDE_PARALLEL_FOR (lines, piece) {
+    TIDE_PARALLEL_FOR (all, piece) {
         REAL *sum = work + chunk * size;
         memset(sum, 0, (size_t)size * sizeof(REAL));
-        for (int64_t r = lo; r < hi && !tide_stopped(); r++) {
+        for (int64_t i = lo; i < hi && !tide_stopped(); i++) {
+            const int64_t r = i / cut.parts, first = i % cut.parts * cut.count,
+                          count = TIDE_MIN(cut.count, g->out[2] - first);
+            const tide_axis across = from_there(l[2], first);
             const int64_t o[2] = {r / g->out[1] % g->out[0], r % g->out[1]},
                           n = r / g->out[1] / g->out[0];
             int64_t from[2], to[2];
@@ -333,11 +361,10 @@ tide_status K(depthwise_grad_kernel)(tide_device *dev, const tide_geometry *g, c
                     const int64_t z = l[0].at + o[0] * l[0].hop + a * l[0].leap,
                                   v = l[1].at + o[1] * l[1].hop + b * l[1].leap;
                     const REAL *from_x = x + ((n * g->in[0] + z) * g->in[1] + v) * row,
-                               *from_dy = dy + r * g->out[2] * F;
+                               *from_dy = dy + (r * g->out[2] + first) * F;
                     REAL *tap = sum + (a * g->k[1] + b) * g->k[2] * F;
-                    if (F == C && C >= DEEP)
-                        line_products(&l[2], g->out[2], C, from_x, from_dy, tap);
-                    else any_products(&l[2], g->out[2], C, F, from_x, from_dy, tap);
+                    if (F == C && C >= DEEP) line_products(&across, count, C, from_x, from_dy, tap);
+                    else any_products(&across, count, C, F, from_x, from_dy, tap);
                 }
         }
     }
