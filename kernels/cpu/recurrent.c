@@ -133,6 +133,10 @@ static const REAL *packed_once(tide_device *dev, int64_t rows, int64_t k, int64_
 
 /* -- forward -- */
 
+static void scale(int64_t U, const REAL *restrict by, REAL *restrict x) {
+    for (int64_t j = 0; j < U; j++) x[j] *= by[j];
+}
+
 /* GRU's gates of one row: `in` (3 U) is what the state's product gave, bias included; what r scales
  * or has scaled is left in memory. */
 static void gru_gates(const net *r, int64_t b, int64_t t, const REAL *restrict in, const REAL *h) {
@@ -145,10 +149,27 @@ static void gru_gates(const net *r, int64_t b, int64_t t, const REAL *restrict i
         for (int64_t j = 0; j < 2 * U; j++) m[j] = z[j] + in[j];
     activate(2 * U, m, r->gate);
     if (r->cell == TIDE_CELL_gru_before)
-        for (int64_t j = 0; j < U; j++) scaled[j] = m[U + j] * h[j];
+        memcpy(scaled, h, (size_t)U * sizeof(REAL)), scale(U, m + U, scaled);
     else
         for (int64_t j = 0; j < U; j++) scaled[j] = in[2 * U + j] + (bias ? bias[2 * U + j] : 0);
     memcpy(m + 4 * U, h, (size_t)U * sizeof(REAL));
+}
+
+/* Planes of one row as operands of their own, without which these loops would not be vectors. */
+static void lstm_cell(int64_t U, const REAL *restrict i, const REAL *restrict f,
+                      const REAL *restrict g, REAL *restrict cell, REAL *restrict h,
+                      REAL *restrict c) {
+    for (int64_t j = 0; j < U; j++) {
+        const REAL v = f[j] * c[j] + i[j] * g[j];
+        c[j] = v, h[j] = v, cell[j] = v;
+    }
+}
+static void gru_candidate(int64_t U, const REAL *restrict z, const REAL *restrict r,
+                          const REAL *restrict scaled, REAL *restrict g) {
+    for (int64_t j = 0; j < U; j++) g[j] = z[j] + r[j] * scaled[j];
+}
+static void gru_state(int64_t U, const REAL *restrict z, const REAL *restrict g, REAL *restrict h) {
+    for (int64_t j = 0; j < U; j++) h[j] = z[j] * h[j] + (1 - z[j]) * g[j];
 }
 
 /* One step of one row, of GRU after its gates: h and c become the states after it. */
@@ -159,12 +180,11 @@ static void step(const net *r, int64_t b, int64_t t, const REAL *restrict in, RE
     REAL *restrict m = plane(r, 0, b, t);
     if (r->G == 3) {
         REAL *restrict g = m + 2 * U;
-        if (r->cell == TIDE_CELL_gru)
-            for (int64_t j = 0; j < U; j++) g[j] = z[2 * U + j] + m[U + j] * m[3 * U + j];
+        if (r->cell == TIDE_CELL_gru) gru_candidate(U, z + 2 * U, m + U, m + 3 * U, g);
         else
             for (int64_t j = 0; j < U; j++) g[j] = z[2 * U + j] + in[2 * U + j];
         activate(U, g, r->act);
-        for (int64_t j = 0; j < U; j++) h[j] = m[j] * h[j] + (1 - m[j]) * g[j];
+        gru_state(U, m, g, h);
         return;
     }
     memcpy(plane(r, state_plane(r), b, t), h, (size_t)U * sizeof(REAL));
@@ -177,10 +197,9 @@ static void step(const net *r, int64_t b, int64_t t, const REAL *restrict in, RE
     activate(2 * U, m, r->gate);
     activate(U, m + 2 * U, r->act);
     activate(U, m + 3 * U, r->gate);
-    for (int64_t j = 0; j < U; j++)
-        c[j] = h[j] = m[4 * U + j] = m[U + j] * c[j] + m[j] * m[2 * U + j];
+    lstm_cell(U, m, m + U, m + 2 * U, m + 4 * U, h, c);
     activate(U, h, r->act);
-    for (int64_t j = 0; j < U; j++) h[j] *= m[3 * U + j];
+    scale(U, m + 3 * U, h);
 }
 
 /* A step that the mask leaves out: the states stay. */
