@@ -48,13 +48,15 @@ typedef struct {
 } channels;
 
 /* `groups` times `many` results, `vecs` vectors of channels at a time. `next` lies between what
- * they read, `out` between them. Known at compile time where they are not 0: `across`, the taps of
- * the last axis; `joined`, the taps that `next` is. Returns the channels that were done. */
-INLINE int64_t sums(int many, int vecs, int across, int joined, const walk *t, int64_t C,
+ * they read, `out` between them. Known at compile time where they are not 0: `tall`, the lines
+ * of taps, and `across`, those of the last axis; `joined`, the taps that `next` is. Returns the
+ * channels that were done. */
+INLINE int64_t sums(int many, int vecs, int tall, int across, int joined, const walk *t, int64_t C,
                     int64_t done, int64_t groups, const REAL *x, int64_t next, const REAL *w,
                     REAL *y, int64_t out) {
-    const int64_t n = across ? across : t->n[2], leap = t->x[2], rows = t->n[0], lines = t->n[1],
-                  far = t->x[0], down = t->x[1], w0 = t->w[0], w1 = t->w[1], w2 = t->w[2];
+    const int64_t n = across ? across : t->n[2], leap = t->x[2], rows = tall ? 1 : t->n[0],
+                  lines = tall ? tall : t->n[1], far = t->x[0], down = t->x[1], w0 = t->w[0],
+                  w1 = t->w[1], w2 = t->w[2];
     const REAL *bias = t->bias;
     const clip bounds = t->clip;
     int64_t c0 = done;
@@ -69,6 +71,7 @@ INLINE int64_t sums(int many, int vecs, int across, int joined, const walk *t, i
                 for (int q = 0; q < many; q++) s[v * many + q] = first;
             }
             for (int64_t a = 0; a < rows; a++)
+#pragma GCC unroll 3
                 for (int64_t b = 0; b < lines; b++) {
                     const REAL *row = x + c + a * far + b * down, *tap = w + c + a * w0 + b * w1;
 #pragma GCC unroll 5
@@ -99,11 +102,15 @@ INLINE int64_t sums(int many, int vecs, int across, int joined, const walk *t, i
 static void some_sums(int many, int64_t groups, const walk *t, int64_t C, const REAL *x,
                       int64_t next, const REAL *w, REAL *y, int64_t out) {
     const int64_t joined = next == t->x[2] ? 1 : next == 2 * t->x[2] ? 2 : 0, n = t->n[2];
-#define SUMS(many, vecs, across, joined) \
-    sums(many, vecs, across, joined, t, C, done, groups, x, next, w, y, out)
+    const int square = n == 3 && t->n[1] == 3 && t->n[0] == 1;
+#define SUMS(many, vecs, across, joined) SUMS_OF(many, vecs, 0, across, joined)
+#define SUMS_OF(many, vecs, tall, across, joined) \
+    sums(many, vecs, tall, across, joined, t, C, done, groups, x, next, w, y, out)
     int64_t done = 0;
     if (many == MANY) {
-        if (n == 3 && joined == 1) SUMS(MANY, 1, 3, 1);
+        if (square && joined == 1) SUMS_OF(MANY, 1, 3, 3, 1);
+        else if (square && joined == 2) SUMS_OF(MANY, 1, 3, 3, 2);
+        else if (n == 3 && joined == 1) SUMS(MANY, 1, 3, 1);
         else if (n == 3 && joined == 2) SUMS(MANY, 1, 3, 2);
         else if (n == 2 && joined == 1) SUMS(MANY, 1, 2, 1);
         else if (n == 1) SUMS(MANY, 1, 1, 0);
@@ -117,6 +124,7 @@ static void some_sums(int many, int64_t groups, const walk *t, int64_t C, const 
         SUMS(1, 1, 0, 0);
     }
 #undef SUMS
+#undef SUMS_OF
 }
 
 /* One result of any channels. */
