@@ -173,12 +173,12 @@ static int64_t volume(const int64_t *e) { return e[0] * e[1] * e[2]; }
 typedef struct {
     int64_t count, parts, grain; /* positions of a part, parts of a line, parts at once */
 } cuts;
-static cuts cuts_of(const tide_geometry *g, int64_t positions) {
+static cuts cuts_of(const tide_geometry *g, int64_t lines, int64_t positions) {
     const int64_t work = 131072, each = TIDE_MAX(1, g->f * volume(g->k));
     cuts c = {.count = TIDE_MAX(16 * MANY, work / each)};
     c.parts = TIDE_MAX(1, TIDE_CEIL_DIV(positions, c.count));
     c.count = TIDE_CEIL_DIV(positions, c.parts);
-    c.grain = TIDE_MAX(1, work / TIDE_MAX(1, c.count * each));
+    c.grain = tide_even_grain(lines * c.parts, c.count * each, work);
     return c;
 }
 /* The axis from position `first` on. */
@@ -194,7 +194,7 @@ void K(depthwise)(const tide_geometry *g, const REAL *x, const REAL *w, const RE
     clip bounds;
     const int clips = clip_of(act, &bounds);
     const tide_axis l[3] = {tide_axis_of(g, 0), tide_axis_of(g, 1), tide_axis_of(g, 2)};
-    const cuts cut = cuts_of(g, g->out[2]);
+    const cuts cut = cuts_of(g, g->n * g->out[0] * g->out[1], g->out[2]);
     TIDE_PARALLEL_FOR (g->n * g->out[0] * g->out[1] * cut.parts, cut.grain) {
         for (int64_t i = lo; i < hi; i++) {
             const int64_t r = i / cut.parts, first = i % cut.parts * cut.count,
@@ -225,7 +225,7 @@ void K(depthwise)(const tide_geometry *g, const REAL *x, const REAL *w, const RE
 void K(depthwise_grad_x)(const tide_geometry *g, const REAL *dy, const REAL *w, REAL *dx) {
     const int64_t C = g->c, F = g->f, row = g->out[2] * F, s = g->stride[2];
     const int64_t tap[3] = {g->k[1] * g->k[2] * F, g->k[2] * F, F};
-    const cuts cut = cuts_of(g, TIDE_CEIL_DIV(g->in[2], s));
+    const cuts cut = cuts_of(g, g->n * g->in[0] * g->in[1], TIDE_CEIL_DIV(g->in[2], s));
     TIDE_PARALLEL_FOR (g->n * g->in[0] * g->in[1] * cut.parts, cut.grain) {
         for (int64_t k = lo; k < hi; k++) {
             const int64_t r = k / cut.parts, begin = k % cut.parts * cut.count;
@@ -345,7 +345,7 @@ tide_status K(depthwise_grad_kernel)(tide_device *dev, const tide_geometry *g, c
                                      const REAL *dy, REAL *dw) {
     const int64_t C = g->c, F = g->f, row = g->in[2] * C, size = volume(g->k) * F,
                   lines = g->n * g->out[0] * g->out[1];
-    const cuts cut = cuts_of(g, g->out[2]);
+    const cuts cut = cuts_of(g, lines, g->out[2]);
     const int64_t all = lines * cut.parts,
                   piece = TIDE_MAX(TIDE_CEIL_DIV(PIECE, TIDE_MAX(1, cut.count)),
                                    TIDE_CEIL_DIV(all, PIECES)),

@@ -39,7 +39,8 @@ enum {
     PIECE_ELEMENTS = 1 << 22,
     FORM = 0x64697265, /* tells packed kernels from what others keep */
 };
-#define BAND_WORK 5e5 /* multiplications */
+#define BAND_WORK 5e5     /* multiplications, */
+#define SECOND_THREAD 4e5 /* and from so many on there are two bands */
 #define INLINE static inline __attribute__((always_inline))
 
 /* One convolution of many images: windows of `c` of an image's `all` channels. */
@@ -78,15 +79,19 @@ static bands bands_of(const task *t, int64_t images) {
         b.lines = TIDE_MIN(TIDE_CEIL_DIV(wanted, t->count), TIDE_MIN(most, t->lines));
     }
     b.down = TIDE_CEIL_DIV(t->lines, b.lines), b.across = TIDE_CEIL_DIV(t->count, b.count);
-    if (images * b.down * b.across == 1 && each * (double)(t->lines * t->count) > BAND_WORK)
-        *(t->lines > 1 ? &b.down : &b.across) = 2; /* for two threads */
+    const int64_t many = images * b.down * b.across;
+    if (many % 2 && (many > 1 || each * (double)(t->lines * t->count) > SECOND_THREAD)) {
+        if (t->lines > b.down) b.down++; /* an even number of bands for two threads */
+        else b.across++;
+    }
     b.lines = TIDE_CEIL_DIV(t->lines, b.down), b.count = TIDE_CEIL_DIV(t->count, b.across);
     b.positions = b.lines * b.count;
     b.frame = (size_t)(span(&t->down, b.lines) * span(&t->across, b.count) * t->c);
     return b;
 }
 static int64_t band_grain(const task *t, const bands *b) {
-    return TIDE_MAX(1, (int64_t)(BAND_WORK / 2 / ((double)(b->positions * t->width * t->f) + 1)));
+    return TIDE_MAX(1,
+                    (int64_t)(SECOND_THREAD / 2 / ((double)(b->positions * t->width * t->f) + 1)));
 }
 
 /* A band: its first line and position, how many of both. */
