@@ -47,6 +47,21 @@ describe("engines agree", function()
     core.engines(all)
   end)
 
+  -- however few lines and positions are to be cut for threads
+  it("on convolutions of one small image", function()
+    for k = 1, 3 do
+      for stride = 1, 3 do
+        for lines = k, k + 6 do
+          for _, width in ipairs { k, k + 3, 11 } do
+            check_parity(function(x, w)
+              return ops.conv(x, w, { strides = stride })
+            end, { numbers({ 1, lines, width, 33 }, 1), numbers({ k, k, 33, 33 }, 2) }, 1e-5)
+          end
+        end
+      end
+    end
+  end)
+
   local shapes = { { 1, 64, 64 }, { 1, 300, 70 }, { 5, 70, 1 }, { 32, 100, 10 }, { 64, 33, 129 },
     { 40, 80, 600 }, { 100, 257, 65 }, { 1, 100, 19 }, { 2, 50, 13 }, { 3, 129, 70 },
       { 1, 1100, 133 }, { 200, 90, 40 }, { 32, 784, 64 } }

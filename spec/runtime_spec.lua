@@ -87,7 +87,7 @@ describe("tide.profile", function()
       seconds = seconds + r.seconds
       assert.is_true(math.abs(r.seconds - r.forward - r.backward) < 1e-12)
     end
-    assert.same({ "net/block/inner", "net/last", "loss", "optimizer", "metrics" }, order)
+    assert.same({ "net/block/inner", "net/last", "loss", "metrics", "optimizer" }, order)
     local inner, last = by["net/block/inner"], by["net/last"]
     assert.equal(2, inner.calls)
     assert.equal("Dense", inner.class)

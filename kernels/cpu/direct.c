@@ -84,7 +84,9 @@ static bands bands_of(const task *t, int64_t images) {
         if (t->lines > b.down) b.down++; /* an even number of bands for two threads */
         else b.across++;
     }
+    /* evenly; whole lines may leave the last ones nothing, and those are none */
     b.lines = TIDE_CEIL_DIV(t->lines, b.down), b.count = TIDE_CEIL_DIV(t->count, b.across);
+    b.down = TIDE_CEIL_DIV(t->lines, b.lines), b.across = TIDE_CEIL_DIV(t->count, b.count);
     b.positions = b.lines * b.count;
     b.frame = (size_t)(span(&t->down, b.lines) * span(&t->across, b.count) * t->c);
     return b;
