@@ -329,7 +329,7 @@ bool tide_model_encode(const tide_tokenizer *t, tide_encoder *e, const char *s, 
     if (!fresh) {
         const size_t k = e->kept[w->value].first;
         if (!tide_grow(&e->out, &e->out_room, k, sizeof *e->out)) return e->failed = true, false;
-        memcpy(e->out, e->kept + w->value + 1, k * sizeof *e->out);
+        if (k) memcpy(e->out, e->kept + w->value + 1, k * sizeof *e->out);
         return e->outs = k, true;
     }
     if (!encode(t, e, s, n) ||

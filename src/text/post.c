@@ -15,7 +15,7 @@ static bool own(tide_reading *r, tide_arena *a, tide_template *to, int type, con
     tide_slot *s = &to->slot[to->n++];
     *s = (tide_slot){.sequence = -1, .type = type, .n = n};
     if (!(s->ids = tide_arena_take(a, (n + 1) * sizeof *ids))) return tide_short(r);
-    memcpy(s->ids, ids, n * sizeof *ids);
+    if (n) memcpy(s->ids, ids, n * sizeof *ids);
     to->added += n;
     return true;
 }
